@@ -1,0 +1,1 @@
+//! The nameserver: routes, broker registration and expiry, KV configuration.

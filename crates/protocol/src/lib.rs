@@ -1,0 +1,1 @@
+//! RocketMQ's bytes as values: frames, headers, bodies, the stored record.

@@ -1,0 +1,1 @@
+//! RocketMQ's protocol over sockets: connections, accept loop, request/response client.

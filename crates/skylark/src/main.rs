@@ -1,0 +1,2 @@
+//! The skylark binary: arguments, properties files, logging, signals.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The message store on disk: commit log, consume queues, index, recovery, retention.
