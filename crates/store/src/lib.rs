@@ -1,1 +1,3 @@
 //! The message store on disk: commit log, consume queues, index, recovery, retention.
+
+pub mod disk;

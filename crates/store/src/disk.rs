@@ -1,0 +1,286 @@
+//! The only place that opens files: the real disk, or a simulated one that can lose power.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+mod os;
+mod sim;
+
+pub use sim::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
+
+#[cfg(test)]
+mod tests;
+
+/// Where files live. Cheap to clone; every call names its path in the error it returns.
+#[derive(Clone, Debug)]
+pub enum Disk {
+    /// The operating system's files.
+    Os,
+    /// Files in memory, deterministic by seed.
+    Sim(Arc<SimDisk>),
+}
+
+/// An open file. All calls take `&self` and a position; shared freely between threads.
+#[derive(Debug)]
+pub enum File {
+    /// A file of the operating system.
+    Os(os::OsFile),
+    /// A simulated file.
+    Sim(sim::SimFile),
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// File name without its directory.
+    pub name: String,
+    /// Length in bytes, 0 for a directory.
+    pub len: u64,
+    /// A directory, not a file.
+    pub is_dir: bool,
+}
+
+/// Room on the file system that holds a path, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Size of the file system.
+    pub total: u64,
+    /// Not in use, including what only root may take.
+    pub free: u64,
+    /// What this process may still take.
+    pub usable: u64,
+}
+
+/// An exclusive lock on a store directory, released on drop (or when the process dies).
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] LockOf);
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for its Drop")]
+enum LockOf {
+    Os(os::OsFile),
+    Sim(sim::SimLock),
+}
+
+/// What Apache writes into its lock file.
+const LOCK_CONTENT: &[u8] = b"lock";
+
+macro_rules! on {
+    ($disk:expr, $path:expr, $call:ident ( $($arg:expr),* )) => {
+        match $disk {
+            Disk::Os => os::$call($($arg),*),
+            Disk::Sim(sim) => sim.$call($($arg),*),
+        }
+        .map_err(|error| named($path, error))
+    };
+}
+
+impl Disk {
+    /// Opens an existing file for reading.
+    pub fn open_read(&self, path: &Path) -> io::Result<File> {
+        match self {
+            Disk::Os => os::open_read(path).map(File::Os),
+            Disk::Sim(sim) => sim.open_read(path).map(File::Sim),
+        }
+        .map_err(|error| named(path, error))
+    }
+
+    /// Opens a file for reading and writing, creating an empty one if it is absent. Its name
+    /// survives a power cut only after [`Disk::sync_dir`] of its directory.
+    pub fn open_write(&self, path: &Path) -> io::Result<File> {
+        match self {
+            Disk::Os => os::open_write(path).map(File::Os),
+            Disk::Sim(sim) => sim.open_write(path).map(File::Sim),
+        }
+        .map_err(|error| named(path, error))
+    }
+
+    /// Whether a file or directory is there. An error other than "not found" counts as there.
+    pub fn exists(&self, path: &Path) -> bool {
+        match self.len(path) {
+            Ok(_) => true,
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
+    /// Length of a file in bytes.
+    pub fn len(&self, path: &Path) -> io::Result<u64> {
+        on!(self, path, len(path))
+    }
+
+    /// The names in a directory, sorted.
+    pub fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = on!(self, dir, list(dir))?;
+        entries.sort();
+        Ok(entries)
+    }
+
+    /// Creates a directory and its parents; what it creates survives a power cut.
+    pub fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut missing = Vec::new();
+        let mut at = dir;
+        while !at.as_os_str().is_empty() && !self.exists(at) {
+            missing.push(at);
+            match at.parent() {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        for dir in missing.into_iter().rev() {
+            on!(self, dir, create_dir(dir))?;
+            self.sync_dir(parent_of(dir))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a file. The name may come back after a power cut until its directory is synced.
+    pub fn remove_file(&self, path: &Path) -> io::Result<()> {
+        on!(self, path, remove_file(path))
+    }
+
+    /// Removes a directory and all below it.
+    pub fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        on!(self, dir, remove_dir_all(dir))
+    }
+
+    /// Renames a file, replacing what has the new name.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        on!(self, from, rename(from, to))
+    }
+
+    /// Makes creations, renames and removals in a directory survive a power cut.
+    pub fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        on!(self, dir, sync_dir(dir))
+    }
+
+    /// Replaces a file's content atomically: after a crash it is all old or all new, and once
+    /// this returns it is new. One caller at a time for a path.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = PathBuf::from(temporary);
+        let file = self.open_write(&temporary)?;
+        file.set_len(0)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_data()?;
+        drop(file);
+        self.rename(&temporary, path)?;
+        self.sync_dir(parent_of(path))
+    }
+
+    /// The whole content of a file.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open_read(path)?;
+        let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match file.read_at(&mut bytes[filled..], filled as u64)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Room on the file system of `path`. `Unsupported` where the platform can't tell.
+    pub fn space(&self, path: &Path) -> io::Result<Space> {
+        on!(self, path, space(path))
+    }
+
+    /// Takes the lock on a store directory: kind `WouldBlock` if another process (or another
+    /// part of this one) holds it. Excludes Apache's broker too.
+    pub fn lock(&self, path: &Path) -> io::Result<Lock> {
+        match self {
+            Disk::Os => os::lock(path).map(LockOf::Os),
+            Disk::Sim(sim) => sim.lock(path).map(LockOf::Sim),
+        }
+        .map(Lock)
+        .map_err(|error| named(path, error))
+    }
+}
+
+impl File {
+    /// Reads at a position; fewer bytes than asked for, or 0, at the end of the file.
+    pub fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        match self {
+            File::Os(file) => file.read_at(buf, pos),
+            File::Sim(file) => file.read_at(buf, pos),
+        }
+    }
+
+    /// Fills the buffer or fails with `UnexpectedEof`.
+    pub fn read_exact_at(&self, mut buf: &mut [u8], mut pos: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            match self.read_at(buf, pos) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    buf = &mut buf[count..];
+                    pos += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all bytes at a position. After an error any part of them may have been written.
+    pub fn write_all_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        match self {
+            File::Os(file) => file.write_all_at(bytes, pos),
+            File::Sim(file) => file.write_all_at(bytes, pos),
+        }
+    }
+
+    /// Makes the file at least `len` bytes long with its blocks reserved, so that later writes
+    /// within it can't run out of space. New bytes read as zero.
+    pub fn allocate(&self, len: u64) -> io::Result<()> {
+        match self {
+            File::Os(file) => file.allocate(len),
+            File::Sim(file) => file.allocate(len),
+        }
+    }
+
+    /// Cuts or extends the file; an extension is sparse and reads as zero.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        match self {
+            File::Os(file) => file.set_len(len),
+            File::Sim(file) => file.set_len(len),
+        }
+    }
+
+    /// Length in bytes.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a file's length can fail; emptiness is never asked for"
+    )]
+    pub fn len(&self) -> io::Result<u64> {
+        match self {
+            File::Os(file) => file.len(),
+            File::Sim(file) => file.len(),
+        }
+    }
+
+    /// Makes content and length survive a power cut. After an error what was written since the
+    /// last success may or may not be on disk, and no later call will put it there.
+    pub fn sync_data(&self) -> io::Result<()> {
+        match self {
+            File::Os(file) => file.sync_data(),
+            File::Sim(file) => file.sync_data(),
+        }
+    }
+}
+
+/// The directory a path is in; `.` for a bare name.
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,201 @@
+//! The real disk. All that differs between platforms is here.
+#![allow(clippy::disallowed_types, reason = "this is the file that opens files")]
+
+use std::fs::{self, File as StdFile, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+
+use super::{Entry, LOCK_CONTENT, Space};
+
+#[derive(Debug)]
+pub struct OsFile(StdFile);
+
+pub(super) fn open_read(path: &Path) -> io::Result<OsFile> {
+    StdFile::open(path).map(OsFile)
+}
+
+pub(super) fn open_write(path: &Path) -> io::Result<OsFile> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map(OsFile)
+}
+
+pub(super) fn len(path: &Path) -> io::Result<u64> {
+    fs::metadata(path).map(|metadata| metadata.len())
+}
+
+pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        // Follows symbolic links: people link a topic's directory to another disk.
+        let metadata = match fs::metadata(entry.path()) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let is_dir = metadata.is_dir();
+        let len = if is_dir { 0 } else { metadata.len() };
+        entries.push(Entry {
+            name: entry.file_name().to_string_lossy().into_owned(),
+            len,
+            is_dir,
+        });
+    }
+    Ok(entries)
+}
+
+pub(super) fn create_dir(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        result => result,
+    }
+}
+
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)
+}
+
+pub(super) fn remove_dir_all(dir: &Path) -> io::Result<()> {
+    fs::remove_dir_all(dir)
+}
+
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)
+}
+
+#[cfg(unix)]
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
+    StdFile::open(dir)?.sync_all()
+}
+
+/// Windows can't open a directory as a file and journals its names by itself.
+#[cfg(not(unix))]
+pub(super) fn sync_dir(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+pub(super) fn space(path: &Path) -> io::Result<Space> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(Space {
+        total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        free: stat.f_bfree.saturating_mul(stat.f_frsize),
+        usable: stat.f_bavail.saturating_mul(stat.f_frsize),
+    })
+}
+
+#[cfg(not(unix))]
+pub(super) fn space(_: &Path) -> io::Result<Space> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(super) fn lock(path: &Path) -> io::Result<OsFile> {
+    let file = open_write(path)?;
+    match file.0.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    exclude_java(&file.0)?;
+    file.write_all_at(LOCK_CONTENT, 0)?;
+    Ok(file)
+}
+
+/// Java locks with fcntl, which the flock of `try_lock` neither sees nor stops. fcntl alone
+/// would not do: it never refuses the same process.
+#[cfg(unix)]
+fn exclude_java(file: &StdFile) -> io::Result<()> {
+    use rustix::fs::{FlockOperation, fcntl_lock};
+    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::ACCESS) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// On Windows both use LockFileEx.
+#[cfg(not(unix))]
+fn exclude_java(_: &StdFile) -> io::Result<()> {
+    Ok(())
+}
+
+impl OsFile {
+    #[cfg(unix)]
+    pub(super) fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.0, buf, pos)
+    }
+
+    #[cfg(unix)]
+    pub(super) fn write_all_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, pos)
+    }
+
+    #[cfg(windows)]
+    pub(super) fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        std::os::windows::fs::FileExt::seek_read(&self.0, buf, pos)
+    }
+
+    #[cfg(windows)]
+    pub(super) fn write_all_at(&self, mut bytes: &[u8], mut pos: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match std::os::windows::fs::FileExt::seek_write(&self.0, bytes, pos) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    pos += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        if len == 0 {
+            return Ok(());
+        }
+        loop {
+            match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                // Some network and copy-on-write file systems have no fallocate.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => return self.extend(len),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn allocate(&self, len: u64) -> io::Result<()> {
+        self.extend(len)
+    }
+
+    fn extend(&self, len: u64) -> io::Result<()> {
+        if self.len()? < len {
+            self.set_len(len)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    pub(super) fn len(&self) -> io::Result<u64> {
+        self.0.metadata().map(|metadata| metadata.len())
+    }
+
+    pub(super) fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

@@ -1,0 +1,438 @@
+//! A disk in memory that loses power, runs full and fails on demand; deterministic by seed.
+//!
+//! What is written is visible at once, but survives [`SimDisk::crash`] for certain only after
+//! `sync_data` of the file and `sync_dir` of its directory. Without these, any subset of 512-byte
+//! sectors and of changes to names may survive, in any order: stricter than most file systems.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use self::content::Content;
+use self::names::{Names, Node};
+use super::{Entry, LOCK_CONTENT, Space};
+
+mod content;
+mod names;
+
+/// Size reported when no capacity is set.
+const TOTAL_DEFAULT: u64 = 1 << 40;
+
+/// See the module's first lines.
+#[derive(Debug)]
+pub struct SimDisk {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    names: Names,
+    random: Random,
+    faults: Vec<Fault>,
+    capacity: Option<u64>,
+    locked: Vec<String>,
+    changes: u64,
+    next_file: u64,
+}
+
+/// What a crash leaves of all that is not yet synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashKeep {
+    /// The process died: the kernel still has everything, and has not synced it either.
+    All,
+    /// Power cut; the disk had written nothing on its own.
+    None,
+    /// Power cut; any subset was written, in any order.
+    Random,
+}
+
+/// A failure to come.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The calls that count.
+    pub on: FaultOn,
+    /// Only on paths that contain this text (empty: all).
+    pub path: String,
+    /// How many matching calls succeed first.
+    pub after: u64,
+    /// What the caller sees.
+    pub error: FaultError,
+    /// Fail all later matching calls too, not just one.
+    pub sticky: bool,
+}
+
+/// Kinds of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after the call")]
+pub enum FaultOn {
+    /// Any call that may change the disk: all but `Read`. Sticky, it is a disk that is gone.
+    AnyChange,
+    Open,
+    Read,
+    /// A random prefix of the bytes is written before it fails.
+    Write,
+    /// What was not synced is kept or lost sector by sector, and a later sync won't save it.
+    Sync,
+    /// `allocate` and `set_len`.
+    Allocate,
+    CreateDir,
+    Remove,
+    Rename,
+    SyncDir,
+}
+
+/// What a failing call reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultError {
+    /// EIO.
+    Io,
+    /// ENOSPC, kind `StorageFull`.
+    NoSpace,
+}
+
+/// An open simulated file.
+#[derive(Debug)]
+pub struct SimFile {
+    disk: Arc<SimDisk>,
+    path: String,
+    writable: bool,
+    content: Arc<Mutex<Content>>,
+}
+
+#[derive(Debug)]
+pub(super) struct SimLock {
+    disk: Arc<SimDisk>,
+    path: String,
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new(seed: u64) -> Arc<SimDisk> {
+        Arc::new(SimDisk {
+            state: Mutex::new(State {
+                names: Names::default(),
+                random: Random(seed),
+                faults: Vec::new(),
+                capacity: None,
+                locked: Vec::new(),
+                changes: 0,
+                next_file: 0,
+            }),
+        })
+    }
+
+    /// The disk as the next start finds it. Handles to this one stay with this one: what they
+    /// still do is never seen. Locks and faults are gone.
+    pub fn crash(&self, keep: CrashKeep) -> Arc<SimDisk> {
+        let mut state = self.state.lock();
+        let seed = state.random.next();
+        let State { names, random, .. } = &mut *state;
+        let names = names.crash(keep, random);
+        Arc::new(SimDisk {
+            state: Mutex::new(State {
+                names,
+                random: Random(seed),
+                faults: Vec::new(),
+                capacity: state.capacity,
+                locked: Vec::new(),
+                changes: 0,
+                next_file: state.next_file,
+            }),
+        })
+    }
+
+    /// Adds a failure to come.
+    pub fn fail(&self, fault: Fault) {
+        self.state.lock().faults.push(fault);
+    }
+
+    /// Forgets all failures to come.
+    pub fn heal(&self) {
+        self.state.lock().faults.clear();
+    }
+
+    /// Size of the disk in bytes; `None` is without end. May be set below what is in use.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state.lock().capacity = bytes;
+    }
+
+    /// Bytes in use: pages written and blocks reserved.
+    pub fn used(&self) -> u64 {
+        self.state.lock().names.used()
+    }
+
+    /// Calls so far that may have changed the disk (those that `FaultOn::AnyChange` counts): a
+    /// test repeats a run and fails it at each of them.
+    pub fn changes(&self) -> u64 {
+        self.state.lock().changes
+    }
+
+    pub(super) fn open_read(self: &Arc<Self>, path: &Path) -> io::Result<SimFile> {
+        let mut state = self.state.lock();
+        state.pass(FaultOn::Read, path)?;
+        match state.names.find(path)? {
+            Node::File(content) => Ok(self.file(path, false, content)),
+            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    pub(super) fn open_write(self: &Arc<Self>, path: &Path) -> io::Result<SimFile> {
+        let mut state = self.state.lock();
+        state.pass(FaultOn::Open, path)?;
+        match state.names.find(path) {
+            Ok(Node::File(content)) => return Ok(self.file(path, true, content)),
+            Ok(Node::Dir(_)) => return Err(io::ErrorKind::IsADirectory.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        state.next_file += 1;
+        let content = Arc::new(Mutex::new(Content::new(state.next_file)));
+        state.names.link(path, Node::File(content.clone()))?;
+        Ok(self.file(path, true, content))
+    }
+
+    fn file(
+        self: &Arc<Self>,
+        path: &Path,
+        writable: bool,
+        content: Arc<Mutex<Content>>,
+    ) -> SimFile {
+        SimFile {
+            disk: self.clone(),
+            path: path.to_string_lossy().into_owned(),
+            writable,
+            content,
+        }
+    }
+
+    pub(super) fn len(&self, path: &Path) -> io::Result<u64> {
+        match self.state.lock().names.find(path)? {
+            Node::File(content) => Ok(content.lock().len()),
+            Node::Dir(_) => Ok(0),
+        }
+    }
+
+    pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        let mut state = self.state.lock();
+        state.pass(FaultOn::Read, dir)?;
+        state.names.list(dir)
+    }
+
+    pub(super) fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.pass(FaultOn::CreateDir, dir)?;
+        state.names.create_dir(dir)
+    }
+
+    pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.pass(FaultOn::Remove, path)?;
+        match state.names.find(path)? {
+            Node::File(_) => state.names.unlink(path),
+            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    pub(super) fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        for entry in self.list(dir)? {
+            let path = dir.join(entry.name);
+            if entry.is_dir {
+                self.remove_dir_all(&path)
+            } else {
+                self.remove_file(&path)
+            }?;
+        }
+        let mut state = self.state.lock();
+        state.pass(FaultOn::Remove, dir)?;
+        state.names.unlink(dir)
+    }
+
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.pass(FaultOn::Rename, from)?;
+        state.names.rename(from, to)
+    }
+
+    pub(super) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.pass(FaultOn::SyncDir, dir)?;
+        state.names.sync(dir)
+    }
+
+    pub(super) fn space(&self, _: &Path) -> io::Result<Space> {
+        let state = self.state.lock();
+        let total = state.capacity.unwrap_or(TOTAL_DEFAULT);
+        let free = total.saturating_sub(state.names.used());
+        Ok(Space {
+            total,
+            free,
+            usable: free,
+        })
+    }
+
+    pub(super) fn lock(self: &Arc<Self>, path: &Path) -> io::Result<SimLock> {
+        let file = self.open_write(path)?;
+        let mut state = self.state.lock();
+        if state.locked.contains(&file.path) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        state.locked.push(file.path.clone());
+        drop(state);
+        let lock = SimLock {
+            disk: self.clone(),
+            path: file.path.clone(),
+        };
+        file.write_all_at(LOCK_CONTENT, 0)?;
+        Ok(lock)
+    }
+}
+
+impl Drop for SimLock {
+    fn drop(&mut self) {
+        self.disk
+            .state
+            .lock()
+            .locked
+            .retain(|path| *path != self.path);
+    }
+}
+
+impl State {
+    /// Counts the call and fails it if a fault says so.
+    fn pass(&mut self, on: FaultOn, path: &Path) -> io::Result<()> {
+        if on != FaultOn::Read {
+            self.changes += 1;
+        }
+        let path = path.to_string_lossy();
+        let mut failed = None;
+        self.faults.retain_mut(|fault| {
+            let matches = (fault.on == on || fault.on == FaultOn::AnyChange && on != FaultOn::Read)
+                && path.contains(&fault.path);
+            if !matches {
+                return true;
+            }
+            if fault.after > 0 {
+                fault.after -= 1;
+                return true;
+            }
+            failed = Some(fault.error);
+            fault.sticky
+        });
+        match failed {
+            None => Ok(()),
+            Some(FaultError::Io) => Err(io::Error::other("simulated input/output error")),
+            Some(FaultError::NoSpace) => Err(no_space()),
+        }
+    }
+
+    /// Fails if `bytes` more do not fit.
+    fn take(&self, bytes: u64) -> io::Result<()> {
+        match self.capacity {
+            Some(capacity) if bytes > 0 && self.names.used() + bytes > capacity => Err(no_space()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn no_space() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::StorageFull,
+        "no space left on simulated device",
+    )
+}
+
+impl SimFile {
+    pub(super) fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        self.disk
+            .state
+            .lock()
+            .pass(FaultOn::Read, Path::new(&self.path))?;
+        Ok(self.content.lock().read(buf, pos))
+    }
+
+    pub(super) fn write_all_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        let mut state = self.change()?;
+        if let Err(error) = state.pass(FaultOn::Write, Path::new(&self.path)) {
+            let written = state.random.below(bytes.len() as u64 + 1) as usize;
+            if state
+                .take(self.content.lock().growth(written as u64, pos))
+                .is_ok()
+            {
+                self.content.lock().write(&bytes[..written], pos);
+            }
+            return Err(error);
+        }
+        let growth = self.content.lock().growth(bytes.len() as u64, pos);
+        state.take(growth)?;
+        self.content.lock().write(bytes, pos);
+        Ok(())
+    }
+
+    pub(super) fn allocate(&self, len: u64) -> io::Result<()> {
+        let mut state = self.change()?;
+        state.pass(FaultOn::Allocate, Path::new(&self.path))?;
+        let growth = self.content.lock().growth(len, 0);
+        state.take(growth)?;
+        self.content.lock().allocate(len);
+        Ok(())
+    }
+
+    pub(super) fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.change()?;
+        state.pass(FaultOn::Allocate, Path::new(&self.path))?;
+        self.content.lock().set_len(len);
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> io::Result<u64> {
+        Ok(self.content.lock().len())
+    }
+
+    pub(super) fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.disk.state.lock();
+        let passed = state.pass(FaultOn::Sync, Path::new(&self.path));
+        let mut content = self.content.lock();
+        match passed {
+            Ok(()) => content.sync(),
+            Err(_) => content.sync_failed(&mut state.random),
+        }
+        passed
+    }
+
+    fn change(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+        if !self.writable {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(self.disk.state.lock())
+    }
+}
+
+/// SplitMix64: small, and the same on every platform.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// How likely a crash keeps one thing, in quarters. Drawn anew for each file, so that whole
+    /// files are often early or late.
+    fn keep(&mut self) -> u64 {
+        self.below(5)
+    }
+
+    fn kept(&mut self, quarters: u64) -> bool {
+        self.below(4) < quarters
+    }
+}

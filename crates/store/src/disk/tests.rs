@@ -1,0 +1,122 @@
+//! Tests of the disks: both behave alike, and the simulated one keeps what was synced.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::*;
+
+/// Runs the same script on both disks.
+fn on_both(script: impl Fn(&Disk, &Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    script(&Disk::Os, dir.path());
+    let disk = Disk::Sim(SimDisk::new(1));
+    disk.create_dir_all(Path::new("/root")).unwrap();
+    script(&disk, Path::new("/root"));
+}
+
+#[test]
+fn reads_what_was_written() {
+    on_both(|disk, root| {
+        let file = disk.open_write(&root.join("a")).unwrap();
+        file.write_all_at(b"hello", 4094).unwrap();
+        assert_eq!(file.len().unwrap(), 4099);
+        let mut buf = [1; 8];
+        assert_eq!(file.read_at(&mut buf, 4093).unwrap(), 6);
+        assert_eq!(&buf, b"\0hello\x01\x01");
+        assert_eq!(file.read_at(&mut buf, 4099).unwrap(), 0);
+        assert_eq!(file.read_at(&mut buf, 9999).unwrap(), 0);
+        assert_eq!(
+            file.read_exact_at(&mut buf, 4093).unwrap_err().kind(),
+            ErrorKind::UnexpectedEof
+        );
+
+        file.set_len(4096).unwrap();
+        file.set_len(4100).unwrap();
+        file.sync_data().unwrap();
+        let again = disk.open_read(&root.join("a")).unwrap();
+        let mut buf = [1; 6];
+        again.read_exact_at(&mut buf, 4094).unwrap();
+        assert_eq!(&buf, b"he\0\0\0\0");
+        assert!(again.write_all_at(b"x", 0).is_err());
+        assert_eq!(disk.read(&root.join("a")).unwrap().len(), 4100);
+    });
+}
+
+#[test]
+fn allocates_without_cutting() {
+    on_both(|disk, root| {
+        let file = disk.open_write(&root.join("a")).unwrap();
+        file.allocate(0).unwrap();
+        file.write_all_at(b"abc", 0).unwrap();
+        file.allocate(10_000).unwrap();
+        file.allocate(2).unwrap();
+        assert_eq!(file.len().unwrap(), 10_000);
+        assert_eq!(&disk.read(&root.join("a")).unwrap()[..4], b"abc\0");
+    });
+}
+
+#[test]
+fn names() {
+    on_both(|disk, root| {
+        disk.create_dir_all(&root.join("x/y")).unwrap();
+        disk.create_dir_all(&root.join("x/y")).unwrap();
+        disk.open_write(&root.join("x/b"))
+            .unwrap()
+            .write_all_at(b"12", 0)
+            .unwrap();
+        disk.open_write(&root.join("x/a")).unwrap();
+        disk.replace(&root.join("x/c"), b"old and long").unwrap();
+        disk.replace(&root.join("x/c"), b"new").unwrap();
+        disk.rename(&root.join("x/a"), &root.join("x/d")).unwrap();
+        let list = disk.list(&root.join("x")).unwrap();
+        let seen: Vec<_> = list
+            .iter()
+            .map(|e| (e.name.as_str(), e.len, e.is_dir))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("b", 2, false),
+                ("c", 3, false),
+                ("d", 0, false),
+                ("y", 0, true)
+            ]
+        );
+        assert_eq!(disk.read(&root.join("x/c")).unwrap(), b"new");
+
+        disk.remove_file(&root.join("x/b")).unwrap();
+        assert!(!disk.exists(&root.join("x/b")));
+        disk.remove_dir_all(&root.join("x")).unwrap();
+        assert!(!disk.exists(&root.join("x")));
+        for error in [
+            disk.open_read(&root.join("no")).unwrap_err(),
+            disk.open_write(&root.join("no/file")).unwrap_err(),
+            disk.remove_file(&root.join("no")).unwrap_err(),
+            disk.rename(&root.join("no"), &root.join("yes"))
+                .unwrap_err(),
+            disk.list(&root.join("no")).unwrap_err(),
+            disk.len(&root.join("no")).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert!(
+                error
+                    .to_string()
+                    .contains(&root.join("no").display().to_string()),
+                "{error}"
+            );
+        }
+        assert!(disk.space(root).unwrap().total > 0);
+    });
+}
+
+#[test]
+fn locks_once() {
+    on_both(|disk, root| {
+        let path = root.join("lock");
+        let lock = disk.lock(&path).unwrap();
+        assert_eq!(disk.lock(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+        drop(lock);
+        let _lock = disk.lock(&path).unwrap();
+        assert_eq!(disk.read(&path).unwrap(), b"lock");
+    });
+}
