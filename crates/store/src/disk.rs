@@ -154,6 +154,12 @@ impl Disk {
         on!(self, dir, sync_dir(dir))
     }
 
+    /// Makes all that was written so far to the file system of `path` survive a power cut. Kind
+    /// `Unsupported` where the platform can't: sync file by file then.
+    pub fn sync_all(&self, path: &Path) -> io::Result<()> {
+        on!(self, path, sync_all(path))
+    }
+
     /// Replaces a file's content atomically: after a crash it is all old or all new, and once
     /// this returns it is new. One caller at a time for a path.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -260,6 +266,15 @@ impl File {
         match self {
             File::Os(file) => file.len(),
             File::Sim(file) => file.len(),
+        }
+    }
+
+    /// The next position from `pos` on that may hold something other than zeros; `None` if only
+    /// holes follow. `pos` itself where the platform can't tell.
+    pub fn data_from(&self, pos: u64) -> io::Result<Option<u64>> {
+        match self {
+            File::Os(file) => file.data_from(pos),
+            File::Sim(file) => file.data_from(pos),
         }
     }
 

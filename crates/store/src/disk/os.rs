@@ -79,6 +79,16 @@ pub(super) fn sync_dir(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(target_os = "linux")]
+pub(super) fn sync_all(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(StdFile::open(path)?)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn sync_all(_: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(unix)]
 pub(super) fn space(path: &Path) -> io::Result<Space> {
     let stat = rustix::fs::statvfs(path)?;
@@ -193,6 +203,26 @@ impl OsFile {
 
     pub(super) fn len(&self) -> io::Result<u64> {
         self.0.metadata().map(|metadata| metadata.len())
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn data_from(&self, pos: u64) -> io::Result<Option<u64>> {
+        use rustix::io::Errno;
+        match rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Data(pos)) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(Errno::INVAL) => self.anything_from(pos),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn data_from(&self, pos: u64) -> io::Result<Option<u64>> {
+        self.anything_from(pos)
+    }
+
+    fn anything_from(&self, pos: u64) -> io::Result<Option<u64>> {
+        Ok((pos < self.len()?).then_some(pos))
     }
 
     pub(super) fn sync_data(&self) -> io::Result<()> {

@@ -261,6 +261,17 @@ impl SimDisk {
         state.names.sync(dir)
     }
 
+    pub(super) fn sync_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let passed = state.pass(FaultOn::Sync, path);
+        let State { names, random, .. } = &mut *state;
+        names.sync_all(|content| match passed {
+            Ok(()) => content.sync(),
+            Err(_) => content.sync_failed(random),
+        });
+        passed
+    }
+
     pub(super) fn space(&self, _: &Path) -> io::Result<Space> {
         let state = self.state.lock();
         let total = state.capacity.unwrap_or(TOTAL_DEFAULT);
@@ -399,6 +410,14 @@ impl SimFile {
             Err(_) => content.sync_failed(&mut state.random),
         }
         passed
+    }
+
+    pub(super) fn data_from(&self, pos: u64) -> io::Result<Option<u64>> {
+        self.disk
+            .state
+            .lock()
+            .pass(FaultOn::Read, Path::new(&self.path))?;
+        Ok(self.content.lock().data_from(pos))
     }
 
     fn change(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {

@@ -56,6 +56,21 @@ fn allocates_without_cutting() {
 }
 
 #[test]
+fn finds_data_behind_holes() {
+    on_both(|disk, root| {
+        let file = disk.open_write(&root.join("a")).unwrap();
+        assert_eq!(file.data_from(0).unwrap(), None);
+        file.allocate(1 << 20).unwrap();
+        file.write_all_at(b"x", 100_000).unwrap();
+        let found = file.data_from(10).unwrap().unwrap();
+        assert!((10..=100_000).contains(&found), "{found}");
+        assert_eq!(file.data_from(100_000).unwrap(), Some(100_000));
+        assert_eq!(file.data_from(1 << 20).unwrap(), None);
+        disk.sync_all(root).unwrap();
+    });
+}
+
+#[test]
 fn names() {
     on_both(|disk, root| {
         disk.create_dir_all(&root.join("x/y")).unwrap();

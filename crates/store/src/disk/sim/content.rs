@@ -84,6 +84,12 @@ impl Content {
         count
     }
 
+    pub(super) fn data_from(&self, pos: u64) -> Option<u64> {
+        let page = *self.pages.range(pos / PAGE..).next()?.0;
+        let found = pos.max(page * PAGE);
+        (found < self.len).then_some(found)
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8], pos: u64) {
         for (page, within, part) in parts(pos, bytes.len()) {
             let bytes = &bytes[part];

@@ -152,6 +152,17 @@ impl Names {
         Ok(())
     }
 
+    /// All names and, by `sync`, all contents.
+    pub(super) fn sync_all(&mut self, mut sync: impl FnMut(&mut Content)) {
+        let changes = std::mem::take(&mut self.pending);
+        self.make_durable(changes);
+        for node in self.dirs.values().flat_map(|dir| dir.visible.values()) {
+            if let Node::File(content) = node {
+                sync(&mut content.lock());
+            }
+        }
+    }
+
     fn make_durable(&mut self, changes: Vec<Change>) {
         for (dir, name, node) in changes.into_iter().flatten() {
             set(&mut self.dirs.entry(dir).or_default().durable, &name, &node);
