@@ -1,1 +1,16 @@
-//! RocketMQ's bytes as values: frames, headers, bodies, the stored record.
+//! RocketMQ's bytes as values: frames, headers, bodies, the stored record. No I/O, no clock, no tokio.
+
+pub mod codes;
+pub mod command;
+mod fields;
+pub mod frame;
+pub mod headers;
+pub mod json;
+pub mod message_id;
+mod offset;
+pub mod properties;
+pub mod record;
+pub mod tags;
+pub mod text;
+
+pub use offset::{LogOffset, QueueOffset};

@@ -1,0 +1,344 @@
+//! The named strings of a command (Apache's `extFields`): read where they lie, written one after the other.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::frame::Codec;
+use crate::json::{Scan, put_escaped};
+use crate::text::Text;
+
+/// The `extFields` of a command, a checked stretch of the frame's header in either codec.
+///
+/// To keep the fields of a stored [`crate::frame::Frame`], keep [`Fields::span`] and give it to
+/// [`Fields::at`] later; nothing is parsed twice.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a> {
+    codec: Codec,
+    bytes: &'a [u8],
+    start: usize,
+    /// False if the command has no `extFields` at all, which fastjson tells apart from an empty map.
+    present: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// Checked fields lying at `start` in their header.
+    pub(crate) fn new(codec: Codec, bytes: &'a [u8], start: usize, present: bool) -> Fields<'a> {
+        Fields {
+            codec,
+            bytes,
+            start,
+            present,
+        }
+    }
+
+    /// No fields.
+    pub fn none() -> Fields<'a> {
+        Fields::new(Codec::Json, &[], 0, false)
+    }
+
+    /// Where these fields lie in the header they were taken from.
+    pub fn span(&self) -> std::ops::Range<usize> {
+        self.start..self.start + self.bytes.len()
+    }
+
+    /// The fields at a span got from [`Fields::span`] of the same header. A span from elsewhere gives
+    /// nonsense fields, not a panic.
+    pub fn at(codec: Codec, header: &'a [u8], span: std::ops::Range<usize>) -> Fields<'a> {
+        let bytes = header.get(span.clone()).unwrap_or_default();
+        Fields::new(codec, bytes, span.start, true)
+    }
+
+    /// All fields in the order they arrived.
+    pub fn iter(&self) -> FieldIter<'a> {
+        FieldIter {
+            codec: self.codec,
+            bytes: self.bytes,
+            at: 0,
+        }
+    }
+
+    /// The fields that Java would see: the binary codec's empty strings are null there.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (Text<'a>, Text<'a>)> {
+        let empty_is_null = self.codec == Codec::Rocketmq;
+        self.iter()
+            .filter(move |(_, value)| !(empty_is_null && value.is_empty()))
+    }
+
+    /// The value of the field `name`; the last one if it is there several times, as in a Java map.
+    pub fn find(&self, name: &str) -> Option<Text<'a>> {
+        self.values()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value)
+            .last()
+    }
+}
+
+/// See [`Fields::iter`].
+#[derive(Clone, Debug)]
+pub struct FieldIter<'a> {
+    codec: Codec,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for FieldIter<'a> {
+    type Item = (Text<'a>, Text<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.codec {
+            Codec::Json => loop {
+                let mut scan = Scan::new(self.bytes.get(self.at..)?);
+                if scan.peek() == Some(b',') {
+                    scan.expect(b',', "','").ok()?;
+                }
+                let key = scan.string::<false>().ok()?;
+                scan.expect(b':', "':'").ok()?;
+                let value = scan.scalar::<false>().ok()?;
+                self.at += scan.at();
+                if let Some(value) = value {
+                    return Some((key, value));
+                }
+            },
+            Codec::Rocketmq => {
+                let (key, used) = short_string(self.bytes.get(self.at..)?)?;
+                self.at += used;
+                let (value, used) = long_string(self.bytes.get(self.at..)?)?;
+                self.at += used;
+                Some((Text::raw(key, false), Text::raw(value, false)))
+            }
+        }
+    }
+}
+
+/// `i16` length and as many bytes; the string and what it takes.
+pub(crate) fn short_string(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let length = i16::from_be_bytes(bytes.get(..2)?.try_into().ok()?);
+    let end = 2 + usize::try_from(length).ok()?;
+    Some((bytes.get(2..end)?, end))
+}
+
+/// `i32` length and as many bytes; the string and what it takes.
+pub(crate) fn long_string(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let length = i32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
+    let end = 4 + usize::try_from(length).ok()?;
+    Some((bytes.get(4..end)?, end))
+}
+
+/// A typed command header: decoded from, and encoded as, named strings.
+pub trait Header<'a>: Sized {
+    /// Reads the fields in one pass. Unknown ones are ignored.
+    fn decode(fields: Fields<'a>) -> Result<Self, HeaderError>;
+
+    /// Writes the fields.
+    fn encode(&self, out: &mut FieldSink<'_>);
+
+    /// False if the command carries no `extFields` at all.
+    fn present(&self) -> bool {
+        true
+    }
+}
+
+impl<'a> Header<'a> for Fields<'a> {
+    fn decode(fields: Fields<'a>) -> Result<Self, HeaderError> {
+        Ok(fields)
+    }
+
+    fn encode(&self, out: &mut FieldSink<'_>) {
+        for (key, value) in self.iter() {
+            out.text(&key.to_str(), value);
+        }
+    }
+
+    fn present(&self) -> bool {
+        self.present
+    }
+}
+
+/// The header of commands that have none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoHeader;
+
+impl Header<'_> for NoHeader {
+    fn decode(_: Fields<'_>) -> Result<Self, HeaderError> {
+        Ok(NoHeader)
+    }
+
+    fn encode(&self, _: &mut FieldSink<'_>) {}
+
+    fn present(&self) -> bool {
+        false
+    }
+}
+
+/// A header that lacks a field or has one that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// A field that must be there is not. (The wording is Apache's.)
+    #[error("the custom field <{field}> is null")]
+    Missing {
+        /// Name on the wire.
+        field: &'static str,
+    },
+    /// A field's value is not of its type.
+    #[error("the custom field <{field}> is \"{value}\", expected {expected}")]
+    Invalid {
+        /// Name on the wire.
+        field: &'static str,
+        /// The value, cut after 64 characters.
+        value: String,
+        /// What it should have been.
+        expected: &'static str,
+    },
+}
+
+/// Characters of a bad value that an error repeats.
+const VALUE_SHOWN_MAX: usize = 64;
+
+impl HeaderError {
+    /// For the `header!` macro: `value` of `field` is not `expected`.
+    #[cold]
+    pub fn invalid(field: &'static str, value: Text<'_>, expected: &'static str) -> HeaderError {
+        HeaderError::Invalid {
+            field,
+            value: value.to_str().chars().take(VALUE_SHOWN_MAX).collect(),
+            expected,
+        }
+    }
+}
+
+/// A type that a header field can have.
+pub trait FieldValue<'a>: Sized {
+    /// What [`HeaderError::Invalid`] calls it.
+    const EXPECTED: &'static str;
+
+    /// Reads it; `None` if the text is something else.
+    fn read(value: Text<'a>) -> Option<Self>;
+
+    /// The value of a field that is not there; `None` if it has to be.
+    fn absent() -> Option<Self> {
+        None
+    }
+
+    /// Writes it as the field `name`.
+    fn write(&self, name: &str, out: &mut FieldSink<'_>);
+}
+
+impl<'a> FieldValue<'a> for Text<'a> {
+    const EXPECTED: &'static str = "UTF-8 text";
+
+    fn read(value: Text<'a>) -> Option<Self> {
+        value.is_utf8().then_some(value)
+    }
+
+    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+        out.text(name, *self);
+    }
+}
+
+impl FieldValue<'_> for i32 {
+    const EXPECTED: &'static str = "a 32-bit integer";
+
+    fn read(value: Text<'_>) -> Option<Self> {
+        value.to_str().parse().ok()
+    }
+
+    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+        out.text(name, Text::plain(itoa::Buffer::new().format(*self)));
+    }
+}
+
+impl FieldValue<'_> for i64 {
+    const EXPECTED: &'static str = "a 64-bit integer";
+
+    fn read(value: Text<'_>) -> Option<Self> {
+        value.to_str().parse().ok()
+    }
+
+    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+        out.text(name, Text::plain(itoa::Buffer::new().format(*self)));
+    }
+}
+
+/// As Java's `Boolean.parseBoolean`: `true` without regard to case, everything else is false.
+impl FieldValue<'_> for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(value: Text<'_>) -> Option<Self> {
+        Some(value.to_str().eq_ignore_ascii_case("true"))
+    }
+
+    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+        out.text(name, Text::plain(if *self { "true" } else { "false" }));
+    }
+}
+
+/// A field that may be missing; `None` is not written.
+impl<'a, T: FieldValue<'a>> FieldValue<'a> for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn read(value: Text<'a>) -> Option<Self> {
+        T::read(value).map(Some)
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
+    }
+
+    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+        if let Some(value) = self {
+            value.write(name, out);
+        }
+    }
+}
+
+/// Where a header writes its fields; knows the codec and the separators.
+pub struct FieldSink<'o> {
+    out: &'o mut BytesMut,
+    codec: Codec,
+    first: bool,
+}
+
+impl<'o> FieldSink<'o> {
+    pub(crate) fn new(out: &'o mut BytesMut, codec: Codec) -> FieldSink<'o> {
+        FieldSink {
+            out,
+            codec,
+            first: true,
+        }
+    }
+
+    /// Writes one field.
+    pub fn text(&mut self, name: &str, value: Text<'_>) {
+        match self.codec {
+            Codec::Json => {
+                self.out.put_slice(if self.first { b"\"" } else { b",\"" });
+                self.first = false;
+                put_escaped(self.out, name.as_bytes());
+                self.out.put_slice(b"\":\"");
+                match value.unescaped_bytes() {
+                    Some(bytes) => put_escaped(self.out, bytes),
+                    None => put_escaped(self.out, value.to_str().as_bytes()),
+                }
+                self.out.put_u8(b'"');
+            }
+            Codec::Rocketmq => {
+                self.out.put_i16(name.len() as i16);
+                self.out.put_slice(name.as_bytes());
+                put_long_string(self.out, value);
+            }
+        }
+    }
+}
+
+/// `i32` length and the bytes.
+pub(crate) fn put_long_string(out: &mut BytesMut, value: Text<'_>) {
+    let text;
+    let bytes = match value.unescaped_bytes() {
+        Some(bytes) => bytes,
+        None => {
+            text = value.to_str();
+            text.as_bytes()
+        }
+    };
+    out.put_i32(bytes.len() as i32);
+    out.put_slice(bytes);
+}

@@ -1,0 +1,148 @@
+//! A message's properties: `name 0x01 value 0x02` one after the other.
+
+/// Ends a name.
+pub const NAME_END: u8 = 1;
+/// Ends a value.
+pub const VALUE_END: u8 = 2;
+
+/// Separates the keys within [`KEYS`].
+pub const KEY_SEPARATOR: char = ' ';
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $(
+            $(#[$doc])*
+            #[doc = concat!(" `", $text, "`.")]
+            pub const $name: &str = $text;
+        )*
+    };
+}
+
+names! {
+    /// Keys to find the message by, separated by blanks.
+    KEYS = "KEYS";
+    /// Tags to subscribe to.
+    TAGS = "TAGS";
+    /// The producer waits until the message is stored as safely as configured.
+    WAIT = "WAIT";
+    /// Delay level.
+    DELAY = "DELAY";
+    /// Original topic of a retried message.
+    RETRY_TOPIC = "RETRY_TOPIC";
+    /// Topic to deliver to in the end.
+    REAL_TOPIC = "REAL_TOPIC";
+    /// Queue to deliver to in the end.
+    REAL_QID = "REAL_QID";
+    /// Half message of a transaction.
+    TRAN_MSG = "TRAN_MSG";
+    /// Producer group of a half message.
+    PGROUP = "PGROUP";
+    /// Lowest offset of the queue, put in by clients.
+    MIN_OFFSET = "MIN_OFFSET";
+    /// Highest offset of the queue, put in by clients.
+    MAX_OFFSET = "MAX_OFFSET";
+    /// Id of the message that this one is a retry of.
+    ORIGIN_MESSAGE_ID = "ORIGIN_MESSAGE_ID";
+    /// Tries so far, as a retry carries it.
+    RECONSUME_TIME = "RECONSUME_TIME";
+    /// Region of the broker.
+    MSG_REGION = "MSG_REGION";
+    /// Whether to trace.
+    TRACE_ON = "TRACE_ON";
+    /// The client's own id of the message.
+    UNIQ_KEY = "UNIQ_KEY";
+    /// Tries allowed.
+    MAX_RECONSUME_TIMES = "MAX_RECONSUME_TIMES";
+    /// When consumption began.
+    CONSUME_START_TIME = "CONSUME_START_TIME";
+    /// Queue offset of the half message.
+    TRAN_PREPARED_QUEUE_OFFSET = "TRAN_PREPARED_QUEUE_OFFSET";
+    /// How often a transaction was asked after.
+    TRANSACTION_CHECK_TIMES = "TRANSACTION_CHECK_TIMES";
+    /// Time before the first check of a transaction, s.
+    CHECK_IMMUNITY_TIME_IN_SECONDS = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+    /// Ties a reply to its request.
+    CORRELATION_ID = "CORRELATION_ID";
+    /// Client that waits for the reply.
+    REPLY_TO_CLIENT = "REPLY_TO_CLIENT";
+    /// How long it waits, ms.
+    TTL = "TTL";
+    /// When a reply arrived.
+    ARRIVE_TIME = "ARRIVE_TIME";
+    /// When a reply was pushed.
+    PUSH_REPLY_TIME = "PUSH_REPLY_TIME";
+    /// Cluster of the broker.
+    CLUSTER = "CLUSTER";
+    /// Kind of the message: `reply`.
+    MSG_TYPE = "MSG_TYPE";
+    /// Check data of a popped message.
+    POP_CK = "POP_CK";
+    /// First pop, ms since the epoch.
+    FIRST_POP_TIME = "1ST_POP_TIME";
+    /// Sharding key of ordered messages.
+    SHARDING_KEY = "__SHARDINGKEY";
+    /// Transaction's id.
+    TRANSACTION_ID = "__transactionId__";
+    /// Queues that the message is also in.
+    INNER_MULTI_DISPATCH = "INNER_MULTI_DISPATCH";
+    /// Its offsets there.
+    INNER_MULTI_QUEUE_OFFSET = "INNER_MULTI_QUEUE_OFFSET";
+    /// Messages within an inner batch.
+    INNER_NUM = "INNER_NUM";
+    /// First queue offset of an inner batch.
+    INNER_BASE = "INNER_BASE";
+    /// Delay, s.
+    TIMER_DELAY_SEC = "TIMER_DELAY_SEC";
+    /// Delay, ms.
+    TIMER_DELAY_MS = "TIMER_DELAY_MS";
+    /// When to deliver, ms since the epoch.
+    TIMER_DELIVER_MS = "TIMER_DELIVER_MS";
+    /// When it leaves the timer, ms since the epoch.
+    TIMER_OUT_MS = "TIMER_OUT_MS";
+    /// How often it went round the timer.
+    TIMER_ROLL_TIMES = "TIMER_ROLL_TIMES";
+    /// Checksum over a whole record.
+    CRC32 = "__CRC32#";
+}
+
+/// All properties in order. What Java drops is dropped: entries under three bytes, without a name, or
+/// without a value. A missing [`VALUE_END`] at the very end is no error. Bytes that are not UTF-8 make a
+/// property invisible.
+pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    properties
+        .split(|byte| *byte == VALUE_END)
+        .filter_map(|entry| {
+            let end = memchr::memchr(NAME_END, entry)?;
+            let (name, value) = (&entry[..end], &entry[end + 1..]);
+            if name.is_empty() || value.is_empty() {
+                return None;
+            }
+            Some((
+                std::str::from_utf8(name).ok()?,
+                std::str::from_utf8(value).ok()?,
+            ))
+        })
+}
+
+/// The value of `name`; the last one if it is there several times, as in a Java map.
+pub fn find<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
+    let found = iter(properties).filter(|(known, _)| *known == name);
+    found.map(|(_, value)| value).last()
+}
+
+/// Appends one property.
+pub fn append(out: &mut Vec<u8>, name: &str, value: &str) {
+    // An end mark is needed behind what a client sent without one.
+    if out.last().is_some_and(|last| *last != VALUE_END) {
+        out.push(VALUE_END);
+    }
+    out.extend_from_slice(name.as_bytes());
+    out.push(NAME_END);
+    out.extend_from_slice(value.as_bytes());
+    out.push(VALUE_END);
+}
+
+/// The keys of a [`KEYS`] value.
+pub fn keys(value: &str) -> impl Iterator<Item = &str> {
+    value.split(KEY_SEPARATOR).filter(|key| !key.is_empty())
+}
