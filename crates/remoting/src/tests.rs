@@ -1,0 +1,134 @@
+//! Connections over real sockets.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use protocol::command::NoHeader;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::*;
+
+mod talking;
+
+/// What the test service does for each code.
+const ECHO: i32 = 1;
+/// Keeps the request unanswered until [`Echo::answer_kept`].
+const KEEP: i32 = 2;
+const PANIC: i32 = 3;
+/// Answers with as many bytes as the body says.
+const LARGE: i32 = 4;
+/// Loses the request.
+const LOSE: i32 = 5;
+/// Calls ECHO on the asker and answers with what it says.
+const ASK_BACK: i32 = 6;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+struct Echo {
+    kept: Mutex<Vec<(Bytes, ReplyTo)>>,
+    batches: Mutex<Vec<usize>>,
+    peers: Mutex<Vec<Arc<Peer>>>,
+    closed: Mutex<Vec<u64>>,
+}
+
+impl Service for Echo {
+    fn handle(&self, peer: &Arc<Peer>, requests: Vec<Request>) {
+        self.batches.lock().push(requests.len());
+        for request in requests {
+            let body = request.body().clone();
+            match request.code {
+                ECHO => {
+                    self.peers.lock().push(Arc::clone(peer));
+                    request.reply(0, None, &NoHeader, body);
+                }
+                KEEP => self.kept.lock().push((body, request.into_reply())),
+                PANIC => panic!("as asked"),
+                LARGE => {
+                    let len: usize = std::str::from_utf8(&body).unwrap().parse().unwrap();
+                    request.reply(0, None, &NoHeader, vec![7; len]);
+                }
+                LOSE => drop(request),
+                ASK_BACK => {
+                    let peer = Arc::clone(peer);
+                    tokio::spawn(async move {
+                        let answer = peer.call(ECHO, &NoHeader, body, PATIENCE).await.unwrap();
+                        request.reply(0, None, &NoHeader, answer.body().clone());
+                    });
+                }
+                _ => request.refuse_unknown(),
+            }
+        }
+    }
+
+    fn closed(&self, peer: &Arc<Peer>) {
+        self.closed.lock().push(peer.id());
+    }
+}
+
+/// A running server.
+struct Running {
+    addr: SocketAddr,
+    echo: Arc<Echo>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(PATIENCE, self.task)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    async fn connect(&self) -> Connection {
+        connect(
+            &self.addr.to_string(),
+            Arc::new(Echo::default()),
+            &Limits::default(),
+        )
+        .await
+        .unwrap()
+    }
+}
+
+fn serve(limits: Limits) -> Running {
+    let server = Server::bind(&["127.0.0.1:0".parse().unwrap()], limits).unwrap();
+    let addr = server.local_addrs()[0];
+    let echo = Arc::new(Echo::default());
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async {
+        let _ = stopped.await;
+    };
+    let task = tokio::spawn(server.run(Arc::clone(&echo) as Arc<dyn Service>, shutdown));
+    Running {
+        addr,
+        echo,
+        stop,
+        task,
+    }
+}
+
+async fn eventually(mut condition: impl FnMut() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("did not happen");
+}
+
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .expect("took too long")
+}
