@@ -160,6 +160,15 @@ impl Disk {
         on!(self, path, sync_all(path))
     }
 
+    /// Which boot of the machine this is. The same as in an earlier run: the kernel has kept all
+    /// that this run wrote. `None` where the platform can't tell.
+    pub fn boot_id(&self) -> Option<u128> {
+        match self {
+            Disk::Os => os::boot_id(),
+            Disk::Sim(sim) => Some(sim.boot_id()),
+        }
+    }
+
     /// Replaces a file's content atomically: after a crash it is all old or all new, and once
     /// this returns it is new. One caller at a time for a path.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

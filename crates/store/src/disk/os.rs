@@ -89,6 +89,17 @@ pub(super) fn sync_all(_: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+#[cfg(target_os = "linux")]
+pub(super) fn boot_id() -> Option<u128> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    u128::from_str_radix(&id.trim().replace('-', ""), 16).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn boot_id() -> Option<u128> {
+    None
+}
+
 #[cfg(unix)]
 pub(super) fn space(path: &Path) -> io::Result<Space> {
     let stat = rustix::fs::statvfs(path)?;

@@ -35,6 +35,7 @@ struct State {
     locked: Vec<String>,
     changes: u64,
     next_file: u64,
+    boot: u64,
 }
 
 /// What a crash leaves of all that is not yet synced.
@@ -119,6 +120,7 @@ impl SimDisk {
                 locked: Vec::new(),
                 changes: 0,
                 next_file: 0,
+                boot: 1,
             }),
         })
     }
@@ -130,6 +132,7 @@ impl SimDisk {
         let seed = state.random.next();
         let State { names, random, .. } = &mut *state;
         let names = names.crash(keep, random);
+        let same_boot = keep == CrashKeep::All;
         Arc::new(SimDisk {
             state: Mutex::new(State {
                 names,
@@ -139,6 +142,11 @@ impl SimDisk {
                 locked: Vec::new(),
                 changes: 0,
                 next_file: state.next_file,
+                boot: if same_boot {
+                    state.boot
+                } else {
+                    state.boot + 1
+                },
             }),
         })
     }
@@ -270,6 +278,10 @@ impl SimDisk {
             Err(_) => content.sync_failed(random),
         });
         passed
+    }
+
+    pub(super) fn boot_id(&self) -> u128 {
+        u128::from(self.state.lock().boot)
     }
 
     pub(super) fn space(&self, _: &Path) -> io::Result<Space> {

@@ -67,6 +67,7 @@ fn finds_data_behind_holes() {
         assert_eq!(file.data_from(100_000).unwrap(), Some(100_000));
         assert_eq!(file.data_from(1 << 20).unwrap(), None);
         disk.sync_all(root).unwrap();
+        assert_eq!(disk.boot_id(), disk.boot_id());
     });
 }
 
@@ -134,4 +135,14 @@ fn locks_once() {
         let _lock = disk.lock(&path).unwrap();
         assert_eq!(disk.read(&path).unwrap(), b"lock");
     });
+}
+
+#[test]
+fn boots() {
+    assert!(Disk::Os.boot_id().is_some() || !cfg!(target_os = "linux"));
+    let sim = SimDisk::new(1);
+    let boot = |sim: &Arc<SimDisk>| Disk::Sim(sim.clone()).boot_id();
+    assert_eq!(boot(&sim.crash(CrashKeep::All)), boot(&sim));
+    assert_ne!(boot(&sim.crash(CrashKeep::None)), boot(&sim));
+    assert_ne!(boot(&sim.crash(CrashKeep::Random)), boot(&sim));
 }

@@ -1,0 +1,165 @@
+//! The checkpoint file: up to when log, queues and index were flushed, for the next recovery.
+//!
+//! | at | bytes | what (big-endian) |
+//! |---|---|---|
+//! | 0 | 8 | store time up to which the commit log is flushed, ms |
+//! | 8 | 8 | the same for the consume queues |
+//! | 16 | 8 | the same for full index files |
+//! | 24 | 8 | flushed offset of the master, on a replica |
+//! | 32 | 8 | confirmed offset, in controller mode |
+//! | 40 | 4 | `SKYC`: the rest is ours; Java leaves it alone |
+//! | 44 | 4 | bit 0: the run that wrote this acknowledged after fsync; bit 1: the boot is known |
+//! | 48 | 16 | boot of the machine |
+//! | 64 | 8 | the log is durable up to this log offset |
+//! | 72 | 8 | the entries of all records below are durable in the queue files |
+//! | 80 | 8 | ... and below this at least written |
+//! | 88 | 4 | CRC-32 of bytes 0 to 87; once Java rewrote the first 40 it no longer fits |
+//!
+//! All within one sector, so a torn write leaves the old or the new; 4096 bytes long.
+
+use std::io;
+use std::path::Path;
+
+use protocol::LogOffset;
+
+use crate::disk::Disk;
+
+#[cfg(test)]
+mod tests;
+
+const FILE_BYTES: usize = 4096;
+const JAVA_BYTES: usize = 40;
+const EXTRA_MAGIC: [u8; 4] = *b"SKYC";
+const EXTRA_BYTES: usize = 92;
+const SYNC_FLUSH: u32 = 1;
+const BOOT_KNOWN: u32 = 2;
+
+/// What the checkpoint file says. Times are store times in ms, 0 = nothing flushed yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The commit log is flushed up to here.
+    pub physic_ms: i64,
+    /// The consume queues are flushed up to here.
+    pub logics_ms: i64,
+    /// Full index files are flushed up to here.
+    pub index_ms: i64,
+    /// Flushed offset of the master, on a replica.
+    pub master_flushed: i64,
+    /// Confirmed offset, in controller mode.
+    pub confirm: i64,
+    /// What Java does not know; `None` in a file that Java wrote last.
+    pub extra: Option<Extra>,
+}
+
+/// Bytes that Java neither reads nor changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extra {
+    /// Boot in which it was written, see [`Disk::boot_id`].
+    pub boot: Option<u128>,
+    /// The run that wrote this acknowledged only after fsync.
+    pub sync_flush: bool,
+    /// The log is durable up to here, a record's boundary as the next two.
+    pub log_durable: LogOffset,
+    /// The queue files durably have the entries of all records below.
+    pub queues_durable: LogOffset,
+    /// The queue files have been given the entries of all records below.
+    pub queues_written: LogOffset,
+}
+
+impl Checkpoint {
+    /// Reads the file; `None` if it is absent or too short to be a checkpoint (a power cut during
+    /// its first write), which recovery treats as all zeros. Other failures name the file.
+    pub fn read(disk: &Disk, path: &Path) -> io::Result<Option<Checkpoint>> {
+        match disk.read(path) {
+            Ok(bytes) => Ok(Checkpoint::decode(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the file in place. With `sync` it is durable then, a new file's name too; without, it
+    /// survives the death of the process.
+    pub fn write(&self, disk: &Disk, path: &Path, sync: bool) -> io::Result<()> {
+        let created = !disk.exists(path);
+        let file = disk.open_write(path)?;
+        if file.len()? < FILE_BYTES as u64 {
+            file.allocate(FILE_BYTES as u64)?;
+        }
+        file.write_all_at(&self.encode(), 0)?;
+        if sync || created {
+            file.sync_data()?;
+        }
+        match path.parent() {
+            Some(dir) if created => disk.sync_dir(dir),
+            _ => Ok(()),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+        let long = |at: usize| Some(i64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+        Some(Checkpoint {
+            physic_ms: long(0)?,
+            logics_ms: long(8)?,
+            index_ms: long(16)?,
+            master_flushed: long(24)?,
+            confirm: long(32)?,
+            extra: bytes.get(..EXTRA_BYTES).and_then(Extra::decode),
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(EXTRA_BYTES);
+        let java = [
+            self.physic_ms,
+            self.logics_ms,
+            self.index_ms,
+            self.master_flushed,
+            self.confirm,
+        ];
+        java.iter()
+            .for_each(|long| bytes.extend(long.to_be_bytes()));
+        match &self.extra {
+            None => bytes.resize(EXTRA_BYTES, 0),
+            Some(extra) => {
+                let flags = if extra.sync_flush { SYNC_FLUSH } else { 0 }
+                    | if extra.boot.is_some() { BOOT_KNOWN } else { 0 };
+                bytes.extend(EXTRA_MAGIC);
+                bytes.extend(flags.to_be_bytes());
+                bytes.extend(extra.boot.unwrap_or(0).to_be_bytes());
+                for offset in [
+                    extra.log_durable,
+                    extra.queues_durable,
+                    extra.queues_written,
+                ] {
+                    bytes.extend(offset.0.to_be_bytes());
+                }
+                bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+impl Extra {
+    fn decode(bytes: &[u8]) -> Option<Extra> {
+        let (body, crc) = bytes.split_last_chunk::<4>()?;
+        if crc32fast::hash(body) != u32::from_be_bytes(*crc) {
+            return None;
+        }
+        let (magic, rest) = body.get(JAVA_BYTES..)?.split_first_chunk::<4>()?;
+        let (flags, rest) = rest.split_first_chunk::<4>()?;
+        let (boot, rest) = rest.split_first_chunk::<16>()?;
+        let [log_durable, queues_durable, queues_written] = rest.as_chunks::<8>().0 else {
+            return None;
+        };
+        let flags = u32::from_be_bytes(*flags);
+        let offset = |bytes: &[u8; 8]| LogOffset(i64::from_be_bytes(*bytes));
+        (*magic == EXTRA_MAGIC).then(|| Extra {
+            boot: (flags & BOOT_KNOWN != 0).then(|| u128::from_be_bytes(*boot)),
+            sync_flush: flags & SYNC_FLUSH != 0,
+            log_durable: offset(log_durable),
+            queues_durable: offset(queues_durable),
+            queues_written: offset(queues_written),
+        })
+    }
+}
