@@ -5,14 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use protocol::command::NoHeader;
+use protocol::command::{CommandOut, NoHeader, encode_command};
+use protocol::frame::Codec;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::*;
 
+mod ending;
+mod limited;
+mod malformed;
 mod talking;
 
 /// What the test service does for each code.
@@ -131,4 +136,31 @@ async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .expect("took too long")
+}
+
+/// A socket whose bytes the test chooses.
+async fn raw(server: &Running) -> net::Stream {
+    net::connect(&server.addr.to_string(), PATIENCE)
+        .await
+        .unwrap()
+}
+
+/// A whole frame with a request.
+fn request_frame(code: i32, opaque: i32, body: &[u8]) -> Vec<u8> {
+    let command = CommandOut {
+        code,
+        opaque,
+        ..CommandOut::default()
+    };
+    let mut frame = BytesMut::new();
+    encode_command(&mut frame, Codec::Json, &command, &NoHeader, body.len()).unwrap();
+    frame.extend_from_slice(body);
+    frame.to_vec()
+}
+
+/// Reads until the other side closes; a reset is a close too.
+async fn read_to_end(stream: &mut net::Stream) -> Vec<u8> {
+    let mut read = Vec::new();
+    let _ = in_time(stream.read_to_end(&mut read)).await;
+    read
 }
