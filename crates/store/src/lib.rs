@@ -1,4 +1,31 @@
 //! The message store on disk: commit log, consume queues, index, recovery, retention.
+//!
+//! Files only: it knows no topic configuration, no socket and no clock (time is an argument), and
+//! has no thread: whoever owns it calls [`Store::flush`], [`Store::flush_queues`] and so on.
 
+mod append;
+mod batch;
 pub mod checkpoint;
+mod commit_log;
+mod config;
+mod consume_queue;
 pub mod disk;
+mod flush;
+pub mod limits;
+mod read;
+mod store;
+mod tail;
+#[cfg(test)]
+mod testing;
+mod watermark;
+
+pub use append::{AppendError, Appended};
+pub use batch::Batch;
+pub use config::Config;
+pub use consume_queue::table::QueueNameError;
+pub use consume_queue::{Arrival, Queue, QueueEntry};
+pub use disk::Disk;
+pub use flush::FlushError;
+pub use read::{Read, ReadError, ReadLimits, ReadStatus};
+pub use store::{BadRange, OpenError, Recovery, Store};
+pub use watermark::{Reached, Sealed, Watermark};

@@ -1,0 +1,212 @@
+//! The commit log: records one after the other in preallocated files named after their start.
+//!
+//! A record never spans files. Where one does not fit with 8 bytes to spare, the file ends with
+//! {i32 bytes to the end of the file, i32 magic}, whatever follows it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use protocol::LogOffset;
+use protocol::record::MAGIC_BLANK;
+
+use crate::config::{Config, file_name};
+use crate::disk::{Disk, File};
+use crate::limits;
+use crate::tail::Tail;
+
+/// Bytes of the record that ends a file.
+pub(crate) const BLANK_BYTES: i64 = 8;
+
+#[derive(Debug)]
+pub(crate) struct CommitLog {
+    disk: Disk,
+    dir: PathBuf,
+    file_bytes: i64,
+    /// Oldest first; a gap only where a file is missing.
+    segments: RwLock<VecDeque<Arc<Segment>>>,
+    /// Held while a file is made: the append and whoever makes one ahead must not both do it.
+    making: Mutex<()>,
+    pub(crate) tail: Tail,
+    /// After the last record.
+    end: AtomicI64,
+}
+
+/// A file of the log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) start: i64,
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+}
+
+impl CommitLog {
+    /// The log with the files found in its directory.
+    pub(crate) fn new(
+        config: &Config,
+        disk: Disk,
+        segments: impl IntoIterator<Item = Arc<Segment>>,
+    ) -> Self {
+        CommitLog {
+            disk,
+            dir: config.commit_log_dir.clone(),
+            file_bytes: config.log_file_bytes as i64,
+            segments: RwLock::new(segments.into_iter().collect()),
+            making: Mutex::new(()),
+            tail: Tail::new(limits::TAIL_BYTES_MAX),
+            end: AtomicI64::new(0),
+        }
+    }
+
+    /// After the last record written.
+    pub(crate) fn end(&self) -> i64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_end(&self, end: i64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    /// Where the oldest file starts.
+    pub(crate) fn min(&self) -> i64 {
+        self.segments
+            .read()
+            .front()
+            .map_or(0, |segment| segment.start)
+    }
+
+    /// Where the file that has this place starts.
+    pub(crate) fn file_start(&self, at: i64) -> i64 {
+        at - at % self.file_bytes
+    }
+
+    pub(crate) fn file_bytes(&self) -> i64 {
+        self.file_bytes
+    }
+
+    /// The files, oldest first.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().iter().cloned().collect()
+    }
+
+    /// The file that has a place.
+    pub(crate) fn segment(&self, at: i64) -> Option<Arc<Segment>> {
+        let start = self.file_start(at);
+        let segments = self.segments.read();
+        // Nearly always the newest is meant.
+        if let Some(last) = segments.back()
+            && last.start == start
+        {
+            return Some(last.clone());
+        }
+        let found = segments.binary_search_by_key(&start, |segment| segment.start);
+        segments.get(found.ok()?).cloned()
+    }
+
+    /// The file that has a place, made if there is none yet: preallocated, and its name durable.
+    pub(crate) fn segment_or_create(&self, at: i64) -> io::Result<Arc<Segment>> {
+        if let Some(segment) = self.segment(at) {
+            return Ok(segment);
+        }
+        let _making = self.making.lock();
+        if let Some(segment) = self.segment(at) {
+            return Ok(segment);
+        }
+        let start = self.file_start(at);
+        let path = self.dir.join(file_name(start));
+        let file = self.disk.open_write(&path)?;
+        let made = file
+            .allocate(self.file_bytes as u64)
+            .and_then(|()| self.disk.sync_dir(&self.dir));
+        if let Err(error) = made {
+            // A file without its blocks would hold them up: the disk may be full.
+            drop(file);
+            let _ = self.disk.remove_file(&path);
+            return Err(error);
+        }
+        let segment = Arc::new(Segment { start, path, file });
+        let mut segments = self.segments.write();
+        let place = segments.partition_point(|segment| segment.start < start);
+        segments.insert(place, segment.clone());
+        Ok(segment)
+    }
+
+    /// Writes within one file.
+    pub(crate) fn write(&self, segment: &Segment, at: i64, bytes: &[u8]) -> io::Result<()> {
+        assert!(at >= segment.start && at + bytes.len() as i64 <= segment.start + self.file_bytes);
+        segment
+            .file
+            .write_all_at(bytes, (at - segment.start) as u64)
+    }
+
+    /// Up to `len` bytes from a place on, as far as its file goes.
+    pub(crate) fn read_at(&self, at: i64, len: usize) -> io::Result<Bytes> {
+        let Some(segment) = self.segment(at) else {
+            return Ok(Bytes::new());
+        };
+        let room = segment.start + self.file_bytes - at;
+        let mut bytes = vec![0; len.min(room as usize)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let pos = (at - segment.start) as u64 + filled as u64;
+            match segment.file.read_at(&mut bytes[filled..], pos) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes.into())
+    }
+
+    /// Ends a file at a place.
+    pub(crate) fn write_blank(&self, segment: &Segment, at: i64) -> io::Result<()> {
+        let room = segment.start + self.file_bytes - at;
+        let mut blank = [0; BLANK_BYTES as usize];
+        blank[..4].copy_from_slice(&(room as i32).to_be_bytes());
+        blank[4..].copy_from_slice(&MAGIC_BLANK.to_be_bytes());
+        self.write(segment, at, &blank)
+    }
+
+    /// Syncs the files that hold any of a range.
+    pub(crate) fn sync(&self, from: i64, to: i64) -> io::Result<()> {
+        let first = self.file_start(from);
+        for segment in self.segments() {
+            if segment.start >= first && segment.start < to {
+                segment.file.sync_data()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files that lie wholly below a place, oldest first, but never the newest.
+    /// Gives how many. What was read from them stays readable for those who have it.
+    pub(crate) fn delete_before(&self, place: LogOffset) -> io::Result<usize> {
+        let mut removed = 0;
+        loop {
+            let oldest = {
+                let segments = self.segments.read();
+                match segments.front() {
+                    Some(oldest)
+                        if segments.len() > 1 && oldest.start + self.file_bytes <= place.0 =>
+                    {
+                        oldest.clone()
+                    }
+                    _ => break,
+                }
+            };
+            self.disk.remove_file(&oldest.path)?;
+            self.segments.write().pop_front();
+            removed += 1;
+        }
+        if removed > 0 {
+            self.disk.sync_dir(&self.dir)?;
+        }
+        Ok(removed)
+    }
+}

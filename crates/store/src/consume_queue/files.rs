@@ -1,0 +1,320 @@
+//! Files of consume queues: written behind, read by position, few of them open at a time.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use protocol::{LogOffset, QueueOffset};
+use rustc_hash::FxHashMap;
+
+use super::{ENTRY_BYTES, FILLER_SIZE, Queue, QueueEntry};
+use crate::config::{Config, file_name};
+use crate::disk::{Disk, File};
+use crate::limits;
+
+/// What all queues share to get at their files.
+#[derive(Debug)]
+pub(crate) struct QueueFiles {
+    disk: Disk,
+    dir: PathBuf,
+    file_bytes: i64,
+    handles: Mutex<Handles>,
+    /// Queues that have entries to write.
+    dirty: Mutex<Vec<Arc<Queue>>>,
+    /// Bytes of such entries, over all queues.
+    unwritten: AtomicUsize,
+    unsynced: Mutex<FxHashMap<FileKey, Arc<Queue>>>,
+}
+
+/// A queue's number and the position in it at which the file starts.
+type FileKey = (u32, i64);
+
+#[derive(Debug, Default)]
+struct Handles {
+    open: FxHashMap<FileKey, Handle>,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Handle {
+    file: Arc<File>,
+    writable: bool,
+    used: u64,
+}
+
+impl QueueFiles {
+    pub(crate) fn new(config: &Config, disk: Disk) -> Self {
+        QueueFiles {
+            disk,
+            dir: config.queue_dir.clone(),
+            file_bytes: config.queue_file_bytes as i64,
+            handles: Mutex::default(),
+            dirty: Mutex::default(),
+            unwritten: AtomicUsize::new(0),
+            unsynced: Mutex::default(),
+        }
+    }
+
+    /// Adds an entry to its queue, to be written later; at once if too many wait.
+    pub(crate) fn push(&self, queue: &Arc<Queue>, entry: QueueEntry) {
+        let pushed = queue.push(entry);
+        let total = self.unwritten.fetch_add(ENTRY_BYTES, Ordering::Relaxed) + ENTRY_BYTES;
+        if pushed.was_idle {
+            self.dirty.lock().push(queue.clone());
+        }
+        if pushed.unwritten >= limits::QUEUE_UNWRITTEN_BYTES_MAX
+            || total >= limits::QUEUES_UNWRITTEN_BYTES_MAX
+        {
+            // A failure is met again, and reported, by the next write-behind. The entries stay.
+            let _ = self.write_out(queue);
+        }
+    }
+
+    /// Bytes of entries that wait to be written, over all queues.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// Writes all entries that wait. On an error the rest stays for the next call.
+    pub(crate) fn write_all_out(&self) -> io::Result<()> {
+        let mut dirty = std::mem::take(&mut *self.dirty.lock());
+        while let Some(queue) = dirty.pop() {
+            if let Err(error) = self.write_out(&queue) {
+                dirty.push(queue);
+                self.dirty.lock().append(&mut dirty);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a queue's waiting entries. Two callers at once write the same bytes twice.
+    fn write_out(&self, queue: &Arc<Queue>) -> io::Result<()> {
+        let (first, bytes, files) = {
+            let entries = queue.entries.lock();
+            if entries.unwritten.is_empty() {
+                return Ok(());
+            }
+            let files = entries.files.clone();
+            (entries.first, entries.unwritten.clone(), files)
+        };
+        let mut at = first * ENTRY_BYTES as i64;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let start = at - at % self.file_bytes;
+            let room = (start + self.file_bytes - at) as usize;
+            let (piece, after) = rest.split_at(room.min(rest.len()));
+            let file = if files.contains(&start) {
+                self.open(queue, start, true)?
+            } else {
+                self.create(queue, start, at)?
+            };
+            file.write_all_at(piece, (at - start) as u64)?;
+            self.unsynced
+                .lock()
+                .entry((queue.number, start))
+                .or_insert_with(|| queue.clone());
+            at += piece.len() as i64;
+            rest = after;
+        }
+        let mut entries = queue.entries.lock();
+        let end = at + self.file_bytes - 1;
+        let end = end - end % self.file_bytes;
+        if entries.files.is_empty() {
+            let first_byte = first * ENTRY_BYTES as i64;
+            entries.files.start = first_byte - first_byte % self.file_bytes;
+        }
+        entries.files.end = entries.files.end.max(end);
+        let written = at / ENTRY_BYTES as i64 - entries.first;
+        if written > 0 {
+            let written_bytes = written as usize * ENTRY_BYTES;
+            entries.unwritten.drain(..written_bytes);
+            entries.first += written;
+            if entries.unwritten.is_empty() {
+                entries.unwritten = Vec::new();
+            }
+            self.unwritten.fetch_sub(written_bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Creates a file of a queue, as long as Java expects it and sparse. What lies in it before
+    /// the first entry is filled as Java fills it.
+    fn create(&self, queue: &Arc<Queue>, start: i64, first: i64) -> io::Result<Arc<File>> {
+        let dir = self.queue_dir(queue);
+        if !self.disk.exists(&dir) {
+            self.disk.create_dir_all(&dir)?;
+        }
+        let file = self.open(queue, start, true)?;
+        file.set_len(self.file_bytes as u64)?;
+        if first > start {
+            let filler = QueueEntry {
+                queue_offset: QueueOffset(0),
+                log_offset: LogOffset(0),
+                size: FILLER_SIZE,
+                tags_code: 0,
+            };
+            let count = (first - start) as usize / ENTRY_BYTES;
+            file.write_all_at(&filler.encode().repeat(count), 0)?;
+        }
+        Ok(file)
+    }
+
+    /// Makes all that has been written durable. On an error nothing may be taken as synced.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let unsynced = std::mem::take(&mut *self.unsynced.lock());
+        let result = self.sync_files(&unsynced);
+        if result.is_err() {
+            self.unsynced.lock().extend(unsynced);
+        }
+        result
+    }
+
+    fn sync_files(&self, files: &FxHashMap<FileKey, Arc<Queue>>) -> io::Result<()> {
+        if files.len() > limits::SYNC_FILES_MAX {
+            match self.disk.sync_all(&self.dir) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                done => return done,
+            }
+        }
+        for (&(_, start), queue) in files {
+            self.open(queue, start, true)?.sync_data()?;
+            self.disk.sync_dir(&self.queue_dir(queue))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a file may hold what is not durable.
+    pub(crate) fn mark_unsynced(&self, queue: &Arc<Queue>, start: i64) {
+        let key = (queue.number, start);
+        self.unsynced.lock().insert(key, queue.clone());
+    }
+
+    /// Entries from `from` on, at most `count`, as far as there are any.
+    pub(crate) fn read(
+        &self,
+        queue: &Queue,
+        from: i64,
+        count: usize,
+    ) -> io::Result<Vec<QueueEntry>> {
+        let mut found = Vec::new();
+        let (first, files) = {
+            let entries = queue.entries.lock();
+            if from < entries.next() {
+                let skip = (from - entries.first).max(0) as usize * ENTRY_BYTES;
+                let wanted = from.max(entries.first);
+                let count = count.saturating_sub((wanted - from) as usize);
+                let (held, _) = entries.unwritten[skip..].as_chunks();
+                found.extend(
+                    (wanted..)
+                        .zip(held.iter().take(count))
+                        .map(|(at, bytes)| QueueEntry::decode(at, bytes)),
+                );
+            }
+            (entries.first, entries.files.clone())
+        };
+        if from >= first {
+            return Ok(found);
+        }
+        let count = count.min((first - from) as usize);
+        let mut read = self.read_files(queue, from, count, &files)?;
+        if read.len() == count {
+            read.append(&mut found);
+        }
+        Ok(read)
+    }
+
+    fn read_files(
+        &self,
+        queue: &Queue,
+        from: i64,
+        count: usize,
+        files: &std::ops::Range<i64>,
+    ) -> io::Result<Vec<QueueEntry>> {
+        let mut read = Vec::with_capacity(count);
+        while read.len() < count {
+            let at = (from + read.len() as i64) * ENTRY_BYTES as i64;
+            let start = at - at % self.file_bytes;
+            if !files.contains(&start) {
+                break;
+            }
+            let room = (start + self.file_bytes - at) as usize / ENTRY_BYTES;
+            let mut bytes = vec![0; room.min(count - read.len()) * ENTRY_BYTES];
+            self.open(queue, start, false)?
+                .read_exact_at(&mut bytes, (at - start) as u64)?;
+            let (chunks, _) = bytes.as_chunks();
+            let at = from + read.len() as i64;
+            read.extend(
+                (at..)
+                    .zip(chunks)
+                    .map(|(at, bytes)| QueueEntry::decode(at, bytes)),
+            );
+        }
+        Ok(read)
+    }
+
+    /// The one entry at an offset.
+    pub(crate) fn entry(&self, queue: &Queue, at: i64) -> io::Result<Option<QueueEntry>> {
+        Ok(self.read(queue, at, 1)?.pop())
+    }
+
+    /// The first offset in the file after the one that has (or would have) an offset.
+    pub(crate) fn next_file(&self, at: QueueOffset) -> QueueOffset {
+        let entries = self.file_bytes / ENTRY_BYTES as i64;
+        QueueOffset(at.0 + entries - at.0 % entries)
+    }
+
+    fn queue_dir(&self, queue: &Queue) -> PathBuf {
+        self.dir.join(&*queue.topic).join(queue.id.to_string())
+    }
+
+    fn path(&self, queue: &Queue, start: i64) -> PathBuf {
+        self.queue_dir(queue).join(file_name(start))
+    }
+
+    /// A handle on a file; with `writable` the file is created if it is absent.
+    fn open(&self, queue: &Queue, start: i64, writable: bool) -> io::Result<Arc<File>> {
+        let key = (queue.number, start);
+        {
+            let mut handles = self.handles.lock();
+            handles.uses += 1;
+            let used = handles.uses;
+            if let Some(handle) = handles.open.get_mut(&key)
+                && (handle.writable || !writable)
+            {
+                handle.used = used;
+                return Ok(handle.file.clone());
+            }
+        }
+        let path = self.path(queue, start);
+        let file = Arc::new(if writable {
+            self.disk.open_write(&path)?
+        } else {
+            self.disk.open_read(&path)?
+        });
+        let mut handles = self.handles.lock();
+        let handle = Handle {
+            file: file.clone(),
+            writable,
+            used: handles.uses,
+        };
+        handles.open.insert(key, handle);
+        handles.shrink();
+        Ok(file)
+    }
+}
+
+impl Handles {
+    /// Closes the half that was not used for the longest time once there are too many.
+    fn shrink(&mut self) {
+        if self.open.len() <= limits::QUEUE_HANDLES_MAX {
+            return;
+        }
+        let mut uses: Vec<u64> = self.open.values().map(|handle| handle.used).collect();
+        let middle = uses.len() / 2;
+        let (_, &mut median, _) = uses.select_nth_unstable(middle);
+        self.open.retain(|_, handle| handle.used > median);
+    }
+}

@@ -1,0 +1,114 @@
+//! Flushing: what has been appended becomes durable and, with sync flush, visible.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use protocol::LogOffset;
+
+use crate::Store;
+use crate::commit_log::BLANK_BYTES;
+use crate::consume_queue::Queue;
+
+/// Why a flush failed. The log is sealed for ever: what was not durable never will be for certain.
+#[derive(Debug, thiserror::Error)]
+pub enum FlushError {
+    /// This flush met the error.
+    #[error("sync to disk failed, the log is sealed: {0}")]
+    Io(io::Error),
+    /// An earlier one did.
+    #[error(transparent)]
+    Sealed(#[from] crate::Sealed),
+}
+
+/// With sync flush: messages that are written, but not yet durable.
+#[derive(Debug, Default)]
+pub(crate) struct Hidden(Mutex<VecDeque<HiddenMessage>>);
+
+#[derive(Debug)]
+struct HiddenMessage {
+    /// Where its batch ends in the log: batches become durable as a whole.
+    log_end: i64,
+    queue: Arc<Queue>,
+    /// The queue's visible end once this message is.
+    next: i64,
+}
+
+impl Hidden {
+    /// Under the log lock, so that they come in order.
+    pub(crate) fn push(&self, log_end: i64, queue: &Arc<Queue>, next: i64) {
+        let mut messages = self.0.lock();
+        if let Some(last) = messages.back_mut()
+            && Arc::ptr_eq(&last.queue, queue)
+            && last.log_end == log_end
+        {
+            last.next = next;
+            return;
+        }
+        messages.push_back(HiddenMessage {
+            log_end,
+            queue: queue.clone(),
+            next,
+        });
+    }
+
+    /// Shows the messages that end at `durable` or before it, and wakes who waits for them.
+    fn show(&self, durable: i64) {
+        let shown = {
+            let mut messages = self.0.lock();
+            let count = messages.partition_point(|message| message.log_end <= durable);
+            messages.drain(..count).collect::<Vec<_>>()
+        };
+        for message in &shown {
+            message.queue.visible().raise(message.next);
+        }
+        for message in &shown {
+            message.queue.visible().wake();
+        }
+    }
+}
+
+impl Store {
+    /// Makes everything appended so far durable and gives the end of it. Appends go on meanwhile.
+    pub fn flush(&self) -> Result<LogOffset, FlushError> {
+        let _one_at_a_time = self.flushing.lock();
+        let end = {
+            let writer = self.writer.lock();
+            if writer.sealed {
+                return Err(crate::Sealed.into());
+            }
+            writer.end
+        };
+        let durable = self.durable.at();
+        if end == durable {
+            return Ok(LogOffset(end));
+        }
+        if let Err(error) = self.log.sync(durable, end) {
+            self.seal();
+            return Err(FlushError::Io(error));
+        }
+        self.durable.raise(end);
+        self.hidden.show(end);
+        self.durable.wake();
+        Ok(LogOffset(end))
+    }
+
+    /// No append succeeds any more, and who waits for durability is told that it won't come.
+    fn seal(&self) {
+        self.writer.lock().sealed = true;
+        self.durable.seal();
+    }
+
+    /// Writes consume queue entries behind and makes the next log file ahead of its need. To be
+    /// called about every second.
+    pub fn flush_queues(&self) -> io::Result<()> {
+        self.queues.write_all_out()?;
+        let end = self.log.end();
+        let room = self.log.file_start(end) + self.log.file_bytes() - end;
+        if end > 0 && room > BLANK_BYTES && room < self.log.file_bytes() / 4 {
+            self.log.segment_or_create(end + room)?;
+        }
+        Ok(())
+    }
+}

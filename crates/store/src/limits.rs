@@ -1,0 +1,34 @@
+//! Every bound of this crate in one place.
+
+/// The memory copy of the newest end of the log, counted by what its buffers occupy.
+pub const TAIL_BYTES_MAX: usize = 8 << 20;
+
+/// Entries of one queue kept in memory before the append itself writes them to the queue's file.
+pub const QUEUE_UNWRITTEN_BYTES_MAX: usize = 256 << 10;
+
+/// The same over all queues: beyond it every append writes out the queues it touches.
+pub const QUEUES_UNWRITTEN_BYTES_MAX: usize = 32 << 20;
+
+/// Open files of consume queues. An idle queue has none.
+pub const QUEUE_HANDLES_MAX: usize = 512;
+
+/// Bytes of one append, so that one caller can't hold the log lock for long.
+pub const BATCH_BYTES_MAX: usize = 32 << 20;
+
+/// Largest record that is served by its place in the log.
+pub const RECORD_BYTES_MAX: usize = 128 << 20;
+
+/// How much of the log one read takes from disk at a time.
+pub const READ_WINDOW_BYTES: usize = 256 << 10;
+
+/// A durable checkpoint is due when the log has grown this much since the last one ...
+pub const CHECKPOINT_BYTES: i64 = 64 << 20;
+
+/// ... or when this long has passed and anything has changed.
+pub const CHECKPOINT_MS: i64 = 10_000;
+
+/// More queue files than this to sync at a checkpoint: sync the file system at once.
+pub const SYNC_FILES_MAX: usize = 64;
+
+/// Records that one step of the index follower takes, so that its owner can stop it between.
+pub const INDEX_STEP_BYTES: i64 = 4 << 20;

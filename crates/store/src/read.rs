@@ -1,0 +1,327 @@
+//! Reading: a queue from an offset on, or one record where it is in the log.
+//!
+//! Statuses, next offsets and limits are those of Apache's `getMessage`; tests pin them. What
+//! comes from the memory tail is the buffer that was written; what comes from disk is checked
+//! (place, queue, crc of the body) and never served if it fails.
+
+use std::io;
+
+use bytes::Bytes;
+use protocol::record::{Outline, crc31};
+use protocol::{LogOffset, QueueOffset};
+
+use crate::Store;
+use crate::consume_queue::{ENTRY_BYTES, Queue, QueueEntry};
+use crate::limits;
+
+#[cfg(test)]
+mod tests;
+
+/// How much one read gives. At least one message that matches is given, whatever its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimits {
+    /// Messages asked for.
+    pub messages_max: usize,
+    /// Bytes asked for.
+    pub bytes_max: usize,
+    /// A record this near the end of the log counts as in memory
+    /// (`accessMessageInMemoryMaxRatio` of the memory).
+    pub hot_window_bytes: i64,
+    /// `maxTransferBytesOnMessageInMemory`.
+    pub hot_bytes_max: usize,
+    /// `maxTransferCountOnMessageInMemory`.
+    pub hot_messages_max: usize,
+    /// `maxTransferBytesOnMessageInDisk`.
+    pub cold_bytes_max: usize,
+    /// `maxTransferCountOnMessageInDisk`.
+    pub cold_messages_max: usize,
+    /// `maxFilterMessageSize`: bytes of consume queue looked at, if `messages_max` is not more.
+    pub scan_bytes_max: usize,
+}
+
+impl Default for ReadLimits {
+    fn default() -> Self {
+        ReadLimits {
+            messages_max: 32,
+            bytes_max: 128 << 20,
+            hot_window_bytes: 1 << 30,
+            hot_bytes_max: 256 << 10,
+            hot_messages_max: 32,
+            cold_bytes_max: 64 << 10,
+            cold_messages_max: 8,
+            scan_bytes_max: 16_000,
+        }
+    }
+}
+
+/// What a read came to. The names on the wire are these in capitals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadStatus {
+    /// There are messages.
+    Found,
+    /// Those looked at were filtered out.
+    NoMatchedMessage,
+    /// The records are gone from the log (or can't be read).
+    MessageWasRemoving,
+    /// The queue's files do not have that offset.
+    OffsetFoundNull,
+    /// The offset is beyond the next message's.
+    OffsetOverflowBadly,
+    /// The offset is the next message's.
+    OffsetOverflowOne,
+    /// The offset is before the oldest message's.
+    OffsetTooSmall,
+    /// The queue has never had a message. Also what Apache answers for a queue that does not
+    /// exist.
+    NoMessageInQueue,
+}
+
+/// Messages of a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// See there.
+    pub status: ReadStatus,
+    /// Whole records, one each.
+    pub records: Vec<Bytes>,
+    /// Bytes of all records.
+    pub bytes: usize,
+    /// Where to read on.
+    pub next: QueueOffset,
+    /// Oldest offset of the queue.
+    pub min: QueueOffset,
+    /// Offset after the newest visible message.
+    pub max: QueueOffset,
+    /// Bytes of log behind the last entry looked at (all of it if none was).
+    pub behind_bytes: i64,
+}
+
+/// A file could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReadError(#[from] pub io::Error);
+
+/// Entries that are looked at together.
+const BLOCK_ENTRIES: usize = 64;
+
+impl Store {
+    /// Reads messages from an offset on, those whose entry is `wanted`.
+    pub fn read(
+        &self,
+        queue: &Queue,
+        from: QueueOffset,
+        limits: &ReadLimits,
+        mut wanted: impl FnMut(&QueueEntry) -> bool,
+    ) -> Result<Read, ReadError> {
+        let min = queue.min();
+        let max = queue.max_visible();
+        let log_end = self.log.end();
+        let mut read = Read {
+            status: ReadStatus::NoMatchedMessage,
+            records: Vec::new(),
+            bytes: 0,
+            next: from,
+            min,
+            max,
+            behind_bytes: log_end,
+        };
+        if max.0 == 0 {
+            read.status = ReadStatus::NoMessageInQueue;
+            read.next = QueueOffset(0);
+        } else if from < min {
+            read.status = ReadStatus::OffsetTooSmall;
+            read.next = min;
+        } else if from == max {
+            read.status = ReadStatus::OffsetOverflowOne;
+        } else if from > max {
+            read.status = ReadStatus::OffsetOverflowBadly;
+            read.next = max;
+        } else {
+            let scan = (limits.scan_bytes_max / ENTRY_BYTES).max(limits.messages_max);
+            let scan_end = from.0.saturating_add(scan as i64).min(max.0);
+            let mut window = Window::default();
+            while read.next.0 < scan_end {
+                let count = BLOCK_ENTRIES.min((scan_end - read.next.0) as usize);
+                let block = self.queues.read(queue, read.next.0, count)?;
+                if block.is_empty() {
+                    read.status = ReadStatus::OffsetFoundNull;
+                    read.next = self.queues.next_file(read.next);
+                    break;
+                }
+                if self.read_block(queue, &block, limits, &mut read, &mut window, &mut wanted)? {
+                    break;
+                }
+            }
+        }
+        Ok(read)
+    }
+
+    /// Adds the messages of a block; `true` if there is no room for more.
+    fn read_block(
+        &self,
+        queue: &Queue,
+        block: &[QueueEntry],
+        limits: &ReadLimits,
+        read: &mut Read,
+        window: &mut Window,
+        wanted: &mut impl FnMut(&QueueEntry) -> bool,
+    ) -> Result<bool, ReadError> {
+        let log_end = self.log.end();
+        for (index, entry) in block.iter().enumerate() {
+            let behind = log_end - entry.log_offset.0;
+            if is_full(read, entry, limits, behind) {
+                return Ok(true);
+            }
+            read.behind_bytes = behind;
+            read.next = QueueOffset(entry.queue_offset.0 + 1);
+            let status = if !wanted(entry) {
+                ReadStatus::NoMatchedMessage
+            } else if let Some(record) = self.record_of(queue, &block[index..], window)? {
+                read.bytes += record.len();
+                read.records.push(record);
+                ReadStatus::Found
+            } else {
+                ReadStatus::MessageWasRemoving
+            };
+            if read.records.is_empty() || status == ReadStatus::Found {
+                read.status = status;
+            }
+        }
+        Ok(false)
+    }
+
+    /// The record of the first entry; what is read from disk takes the others' along.
+    fn record_of(
+        &self,
+        queue: &Queue,
+        entries: &[QueueEntry],
+        window: &mut Window,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let Some(entry) = entries.first() else {
+            return Ok(None);
+        };
+        if !entry.is_valid() || entry.is_filler() || entry.log_offset.0 < self.log.min() {
+            return Ok(None);
+        }
+        let size = entry.size as usize;
+        if let Some(record) = self.log.tail.slice(entry.log_offset.0, size) {
+            return Ok(Some(record));
+        }
+        if window.slice(entry.log_offset.0, size).is_none() {
+            let span = dense_span(entries);
+            *window = Window {
+                start: entry.log_offset.0,
+                bytes: self.log.read_at(entry.log_offset.0, span)?,
+            };
+        }
+        let Some(record) = window.slice(entry.log_offset.0, size) else {
+            return Ok(None);
+        };
+        let intact = Outline::decode(&record).is_ok_and(|outline| {
+            outline.size == size
+                && outline.log_offset == entry.log_offset
+                && outline.queue_offset == entry.queue_offset
+                && outline.queue_id == queue.id()
+                && outline.topic == queue.topic()
+                && crc31(outline.body) == outline.body_crc
+        });
+        if !intact {
+            tracing::warn!(
+                topic = queue.topic(),
+                queue_id = queue.id(),
+                queue_offset = entry.queue_offset.0,
+                log_offset = entry.log_offset.0,
+                "corrupt record skipped"
+            );
+        }
+        Ok(intact.then_some(record))
+    }
+
+    /// The record that starts at a place in the log, if one does and consumers may see it.
+    pub fn record_at(&self, at: LogOffset) -> Result<Option<Bytes>, ReadError> {
+        let visible_end = self.visible_end();
+        if at.0 < self.log.min() || at.0 >= visible_end {
+            return Ok(None);
+        }
+        let record = match self.log.tail.rest_of_chunk(at.0) {
+            Some(rest) => rest,
+            None => {
+                let front = self.log.read_at(at.0, FRONT_BYTES)?;
+                let Some(size) = claimed_size(&front, at) else {
+                    return Ok(None);
+                };
+                self.log.read_at(at.0, size)?
+            }
+        };
+        let Ok(outline) = Outline::decode(&record) else {
+            return Ok(None);
+        };
+        let intact = outline.log_offset == at
+            && at.0 + outline.size as i64 <= visible_end
+            && crc31(outline.body) == outline.body_crc;
+        let size = outline.size;
+        Ok(intact.then(|| record.slice(..size)))
+    }
+}
+
+/// Bytes of a record up to and with its log offset.
+const FRONT_BYTES: usize = 36;
+
+/// The size that a record claims which is at the place where it says it is.
+fn claimed_size(front: &[u8], at: LogOffset) -> Option<usize> {
+    let size = front.first_chunk::<4>()?;
+    let log_offset = front.get(28..36)?.first_chunk::<8>()?;
+    let size = usize::try_from(i32::from_be_bytes(*size)).ok()?;
+    (i64::from_be_bytes(*log_offset) == at.0 && size <= limits::RECORD_BYTES_MAX).then_some(size)
+}
+
+/// `isTheBatchFull` of Apache.
+fn is_full(read: &Read, entry: &QueueEntry, limits: &ReadLimits, behind: i64) -> bool {
+    if read.records.is_empty() {
+        return false;
+    }
+    let count = read.records.len();
+    let bytes = read.bytes + entry.size.max(0) as usize;
+    let (bytes_max, messages_max) = if behind <= limits.hot_window_bytes {
+        (limits.hot_bytes_max, limits.hot_messages_max)
+    } else {
+        (limits.cold_bytes_max, limits.cold_messages_max)
+    };
+    count >= limits.messages_max.min(messages_max)
+        || bytes > limits.bytes_max.max(100).min(bytes_max)
+}
+
+/// Bytes of log worth reading at once for the first entry: as far as a quarter of it is wanted.
+fn dense_span(entries: &[QueueEntry]) -> usize {
+    let Some(first) = entries.first() else {
+        return 0;
+    };
+    let mut span = i64::from(first.size);
+    let mut wanted = span;
+    for entry in &entries[1..] {
+        wanted += i64::from(entry.size);
+        let longer = entry.log_end() - first.log_offset.0;
+        if longer < span
+            || longer > wanted.saturating_mul(4)
+            || longer > limits::READ_WINDOW_BYTES as i64
+        {
+            break;
+        }
+        span = longer;
+    }
+    span as usize
+}
+
+/// A piece of the log as read from disk.
+#[derive(Debug, Default)]
+struct Window {
+    start: i64,
+    bytes: Bytes,
+}
+
+impl Window {
+    fn slice(&self, at: i64, size: usize) -> Option<Bytes> {
+        let from = usize::try_from(at - self.start).ok()?;
+        let to = from.checked_add(size)?;
+        (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+    }
+}

@@ -1,0 +1,221 @@
+//! Tests of reading: Apache's statuses, next offsets and limits; from memory, from files.
+
+use super::*;
+use crate::disk::SimDisk;
+use crate::testing::{Message, append, bodies, config, open};
+use crate::{Disk, Store};
+
+fn store_with(count: usize) -> Store {
+    let store = open(&SimDisk::new(1), config());
+    for index in 0..count {
+        let tag = if index % 3 == 0 { "three" } else { "other" };
+        let body = format!("message {index}");
+        append(&store, &[Message::new("T", 0, body).tagged(tag)], 1);
+    }
+    store.queue_or_create("T", 0).unwrap();
+    store
+}
+
+/// `getMessage` of Apache 5.3.3: status and next offset by offset asked for.
+#[test]
+fn statuses_and_next_offsets() {
+    let check = |store: &Store, from, status, next| {
+        let read = crate::testing::read(store, "T", 0, from);
+        assert_eq!((read.status, read.next.0), (status, next), "from {from}");
+    };
+    let empty = store_with(0);
+    check(&empty, 0, ReadStatus::NoMessageInQueue, 0);
+    check(&empty, 5, ReadStatus::NoMessageInQueue, 0);
+    check(&empty, -1, ReadStatus::NoMessageInQueue, 0);
+    let five = store_with(5);
+    check(&five, -1, ReadStatus::OffsetTooSmall, 0);
+    check(&five, 0, ReadStatus::Found, 5);
+    check(&five, 4, ReadStatus::Found, 5);
+    check(&five, 5, ReadStatus::OffsetOverflowOne, 5);
+    check(&five, 6, ReadStatus::OffsetOverflowBadly, 5);
+}
+
+#[test]
+fn filters_on_the_entry() {
+    let store = store_with(10);
+    let queue = store.queue("T", 0).unwrap();
+    let read = |from, tag: &str| {
+        let code = protocol::tags::tags_code(tag);
+        let wanted = |entry: &QueueEntry| entry.tags_code == code;
+        let limits = ReadLimits::default();
+        store
+            .read(&queue, QueueOffset(from), &limits, wanted)
+            .unwrap()
+    };
+    let found = read(1, "three");
+    assert_eq!(found.status, ReadStatus::Found);
+    assert_eq!(found.records.len(), 3);
+    assert_eq!(found.next, QueueOffset(10), "what did not match is passed");
+    let none = read(0, "nobody");
+    assert_eq!(none.status, ReadStatus::NoMatchedMessage);
+    assert_eq!(none.next, QueueOffset(10));
+    assert_eq!(read(7, "three").records.len(), 1);
+}
+
+#[test]
+fn limits_of_one_read() {
+    let store = store_with(40);
+    let queue = store.queue("T", 0).unwrap();
+    let count = |limits: ReadLimits| {
+        let read = store.read(&queue, QueueOffset(0), &limits, |_| true);
+        let read = read.unwrap();
+        assert_eq!(read.next.0, read.records.len() as i64);
+        assert_eq!(
+            read.bytes,
+            read.records.iter().map(Bytes::len).sum::<usize>()
+        );
+        read.records.len()
+    };
+    let base = ReadLimits::default();
+    assert_eq!(count(base), 32);
+    assert_eq!(
+        count(ReadLimits {
+            messages_max: 5,
+            ..base
+        }),
+        5
+    );
+    assert_eq!(
+        count(ReadLimits {
+            messages_max: 0,
+            ..base
+        }),
+        1
+    );
+    assert_eq!(
+        count(ReadLimits {
+            bytes_max: 1,
+            ..base
+        }),
+        1
+    );
+    let size = store.record_at(LogOffset(0)).unwrap().unwrap().len();
+    assert_eq!(
+        count(ReadLimits {
+            hot_bytes_max: 3 * size,
+            ..base
+        }),
+        3
+    );
+    let cold = ReadLimits {
+        hot_window_bytes: -1,
+        ..base
+    };
+    assert_eq!(count(cold), 8);
+    assert_eq!(
+        count(ReadLimits {
+            cold_bytes_max: 2 * size,
+            ..cold
+        }),
+        2
+    );
+}
+
+#[test]
+fn looks_at_a_bounded_part_of_the_queue() {
+    let store = store_with(30);
+    let queue = store.queue("T", 0).unwrap();
+    let limits = ReadLimits {
+        messages_max: 3,
+        scan_bytes_max: 7 * 20,
+        ..ReadLimits::default()
+    };
+    let read = store
+        .read(&queue, QueueOffset(2), &limits, |_| false)
+        .unwrap();
+    assert_eq!(read.status, ReadStatus::NoMatchedMessage);
+    assert_eq!(read.next, QueueOffset(9));
+    let limits = ReadLimits {
+        messages_max: 11,
+        ..limits
+    };
+    let read = store
+        .read(&queue, QueueOffset(2), &limits, |_| false)
+        .unwrap();
+    assert_eq!(read.next, QueueOffset(13));
+}
+
+/// Entries come from memory, from one file, from several and from both, all the same.
+#[test]
+fn entries_come_from_memory_and_from_files() {
+    let store = open(&SimDisk::new(1), config());
+    let mut expected = Vec::new();
+    for index in 0..70_u32 {
+        let body = index.to_be_bytes().to_vec();
+        append(&store, &[Message::new("T", 0, body.clone())], 1);
+        expected.push(body);
+        if index % 13 == 0 {
+            store.flush_queues().unwrap();
+        }
+        assert_eq!(bodies(&store, "T", 0), expected);
+    }
+    let dir = config().queue_dir.join("T/0");
+    let files = store.disk.list(&dir).unwrap();
+    let seen: Vec<_> = files
+        .iter()
+        .map(|file| (file.name.as_str(), file.len))
+        .collect();
+    let names = [
+        format!("{:020}", 0),
+        format!("{:020}", 400),
+        format!("{:020}", 800),
+        format!("{:020}", 1200),
+    ];
+    assert_eq!(seen, names.each_ref().map(|name| (name.as_str(), 400)));
+}
+
+#[test]
+fn a_corrupt_record_on_disk_is_never_served() {
+    let disk = SimDisk::new(1);
+    let store = store_with(0);
+    drop(store);
+    let store = open(&disk, config());
+    let sent: Vec<_> = (0..8)
+        .map(|index| Message::new("T", 0, format!("message {index}")))
+        .collect();
+    let appended = append(&store, &sent, 1);
+    store.log.tail.clear();
+    let path = config().commit_log_dir.join(format!("{:020}", 0));
+    let good = Disk::Sim(disk.clone()).read(&path).unwrap();
+    let file = Disk::Sim(disk).open_write(&path).unwrap();
+    let third = appended.entries[2].0;
+    let size = (appended.entries[3].0.0 - third.0) as usize;
+    for byte in 0..size {
+        let at = third.0 as usize + byte;
+        file.write_all_at(&[good[at] ^ 0x10], at as u64).unwrap();
+        let served = bodies(&store, "T", 0);
+        let by_place = store.record_at(third).unwrap();
+        if served.len() == 8 {
+            // Only fields that nothing guards: flag, times, hosts, counters, properties.
+            assert_eq!(served[2], sent[2].body);
+        } else {
+            assert_eq!(served.len(), 7);
+            assert!(!served.contains(&sent[2].body));
+        }
+        if let Some(record) = by_place {
+            assert_eq!(Outline::decode(&record).unwrap().body, sent[2].body);
+        }
+        file.write_all_at(&[good[at]], at as u64).unwrap();
+    }
+    assert_eq!(bodies(&store, "T", 0).len(), 8);
+}
+
+#[test]
+fn no_record_starts_in_the_middle_of_one() {
+    let store = store_with(3);
+    let end = store.log_end().0;
+    let mut starts = 0;
+    for at in -1..=end {
+        let record = store.record_at(LogOffset(at)).unwrap();
+        starts += usize::from(record.is_some());
+    }
+    assert_eq!(starts, 3);
+    store.log.tail.clear();
+    let found = (-1..=end).filter(|at| store.record_at(LogOffset(*at)).unwrap().is_some());
+    assert_eq!(found.count(), 3);
+}

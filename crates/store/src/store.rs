@@ -1,0 +1,212 @@
+//! The store: one log, its queues, and what keeps them in step. No thread of its own.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use protocol::LogOffset;
+
+use crate::append::Writer;
+use crate::commit_log::CommitLog;
+use crate::config::Config;
+use crate::consume_queue::Queue;
+use crate::consume_queue::files::QueueFiles;
+use crate::consume_queue::table::{QueueNameError, Table};
+use crate::disk::{Disk, Lock};
+use crate::flush::{FlushError, Hidden};
+use crate::watermark::Watermark;
+
+/// An open store directory. Shared freely; see `docs/lock_order.md` for its locks.
+#[derive(Debug)]
+pub struct Store {
+    pub(crate) config: Config,
+    pub(crate) disk: Disk,
+    pub(crate) log: CommitLog,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) durable: Watermark,
+    /// One flush at a time.
+    pub(crate) flushing: Mutex<()>,
+    pub(crate) hidden: Hidden,
+    pub(crate) table: Table,
+    pub(crate) queues: QueueFiles,
+    #[expect(dead_code, reason = "held for its Drop")]
+    lock: Lock,
+}
+
+/// What opening a store found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// It had been closed in order.
+    pub clean: bool,
+    /// Bytes of log read.
+    pub scanned_bytes: i64,
+    /// Bytes cut off the end of the log: a record that was not written whole.
+    pub cut_bytes: i64,
+    /// Places in the log that hold no record though some follow them.
+    pub bad: Vec<BadRange>,
+}
+
+/// A part of the log that was stepped over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadRange {
+    /// Where a record should start.
+    pub from: LogOffset,
+    /// Where the next good one does.
+    pub to: LogOffset,
+}
+
+/// Why a store did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, Skylark's or Apache's, has it open.
+    #[error("the store is in use by another process: {0}")]
+    Locked(io::Error),
+    /// A file could not be read or written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A size that no file can have.
+    #[error("{name} is {value}, expected {expected}")]
+    Size {
+        /// Apache's key.
+        name: &'static str,
+        /// As configured.
+        value: u64,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// The files were written with another size than configured.
+    #[error("{path} has {found} bytes, but {name} is {expected}", path = path.display())]
+    FileSize {
+        /// The first such file.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// As configured.
+        expected: u64,
+        /// Apache's key.
+        name: &'static str,
+    },
+}
+
+impl Store {
+    /// Opens a store directory, makes it if it is not there, and recovers what a crash left.
+    pub fn open(config: Config, disk: Disk) -> Result<(Store, Recovery), OpenError> {
+        check_sizes(&config)?;
+        disk.create_dir_all(&config.root)?;
+        let lock = disk
+            .lock(&config.root.join("lock"))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => OpenError::Locked(error),
+                _ => OpenError::Io(error),
+            })?;
+        disk.create_dir_all(&config.commit_log_dir)?;
+        disk.create_dir_all(&config.queue_dir)?;
+        if !disk.list(&config.commit_log_dir)?.is_empty() {
+            // The next commit brings recovery.
+            return Err(OpenError::Io(io::ErrorKind::Unsupported.into()));
+        }
+        let log = CommitLog::new(&config, disk.clone(), []);
+        let queues = QueueFiles::new(&config, disk.clone());
+        let recovery = Recovery {
+            clean: true,
+            ..Recovery::default()
+        };
+        let store = Store {
+            log,
+            writer: Mutex::new(Writer {
+                end: 0,
+                last_ms: 0,
+                scar_end: 0,
+                sealed: false,
+            }),
+            durable: Watermark::new(0),
+            flushing: Mutex::new(()),
+            hidden: Hidden::default(),
+            table: Table::default(),
+            queues,
+            lock,
+            config,
+            disk,
+        };
+        Ok((store, recovery))
+    }
+
+    /// Makes everything durable and leaves the directory as Apache's clean exit does. To be
+    /// called once nothing else uses the store.
+    pub fn close(&self) -> Result<(), FlushError> {
+        self.flush()?;
+        self.queues.write_all_out().map_err(FlushError::Io)?;
+        self.queues.sync().map_err(FlushError::Io)
+    }
+
+    /// What it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A queue that has had a message, or has been asked for by [`Store::queue_or_create`].
+    pub fn queue(&self, topic: &str, id: i32) -> Option<Arc<Queue>> {
+        self.table.find(topic, id)
+    }
+
+    /// A queue, empty if there was none. It gets files with its first message.
+    pub fn queue_or_create(&self, topic: &str, id: i32) -> Result<Arc<Queue>, QueueNameError> {
+        self.table.find_or_create(topic, id)
+    }
+
+    /// The queues of a topic, by id.
+    pub fn queues(&self, topic: &str) -> Vec<Arc<Queue>> {
+        self.table.of_topic(topic)
+    }
+
+    /// The topics that have a queue, sorted.
+    pub fn topics(&self) -> Vec<String> {
+        self.table.topics()
+    }
+
+    /// The oldest place in the log.
+    pub fn log_min(&self) -> LogOffset {
+        LogOffset(self.log.min())
+    }
+
+    /// After the newest record, durable or not.
+    pub fn log_end(&self) -> LogOffset {
+        LogOffset(self.log.end())
+    }
+
+    /// Up to where the log is durable. [`Watermark::reached`] with [`crate::Appended::end`]
+    /// waits for an append to be so.
+    pub fn durable(&self) -> &Watermark {
+        &self.durable
+    }
+
+    /// Up to where consumers may see the log.
+    pub(crate) fn visible_end(&self) -> i64 {
+        if self.config.sync_flush {
+            self.durable.at()
+        } else {
+            self.log.end()
+        }
+    }
+}
+
+fn check_sizes(config: &Config) -> Result<(), OpenError> {
+    let log = config.log_file_bytes;
+    if !(1024..=i32::MAX as u64).contains(&log) {
+        return Err(OpenError::Size {
+            name: "mappedFileSizeCommitLog",
+            value: log,
+            expected: "1024 to 2147483647",
+        });
+    }
+    let queue = config.queue_file_bytes;
+    if !(20..=i32::MAX as u64).contains(&queue) || queue % 20 != 0 {
+        return Err(OpenError::Size {
+            name: "mappedFileSizeConsumeQueue",
+            value: queue,
+            expected: "a multiple of 20 up to 2147483647",
+        });
+    }
+    Ok(())
+}

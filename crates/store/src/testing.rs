@@ -1,0 +1,151 @@
+//! What the tests of this crate share: a small store on a simulated disk, and records for it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use protocol::record::{Outline, Record, crc31, sys_flag};
+use protocol::tags::tags_code;
+use protocol::{LogOffset, QueueOffset};
+
+use crate::disk::SimDisk;
+use crate::{AppendError, Appended, Batch, Config, Disk, Read, ReadLimits, Store};
+
+pub(crate) const LOG_FILE_BYTES: u64 = 4096;
+pub(crate) const QUEUE_FILE_BYTES: u64 = 400;
+
+pub(crate) fn config() -> Config {
+    Config {
+        log_file_bytes: LOG_FILE_BYTES,
+        queue_file_bytes: QUEUE_FILE_BYTES,
+        index_slots: 16,
+        index_entries_max: 64,
+        ..Config::new("/store")
+    }
+}
+
+pub(crate) fn sync_config() -> Config {
+    Config {
+        sync_flush: true,
+        ..config()
+    }
+}
+
+pub(crate) fn open(disk: &Arc<SimDisk>, config: Config) -> Store {
+    Store::open(config, Disk::Sim(disk.clone())).unwrap().0
+}
+
+/// A message to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) topic: &'static str,
+    pub(crate) queue_id: i32,
+    pub(crate) body: Vec<u8>,
+    pub(crate) tag: &'static str,
+    pub(crate) flags: i32,
+}
+
+impl Message {
+    pub(crate) fn new(topic: &'static str, queue_id: i32, body: impl Into<Vec<u8>>) -> Self {
+        Message {
+            topic,
+            queue_id,
+            body: body.into(),
+            tag: "",
+            flags: 0,
+        }
+    }
+
+    pub(crate) fn tagged(self, tag: &'static str) -> Self {
+        Message { tag, ..self }
+    }
+
+    /// A half message.
+    pub(crate) fn prepared(self) -> Self {
+        let flags = sys_flag::TRANSACTION_PREPARED;
+        Message { flags, ..self }
+    }
+}
+
+pub(crate) fn batch_of(store: &Store, messages: &[Message]) -> Batch {
+    let mut batch = Batch::default();
+    for message in messages {
+        let queue = store
+            .queue_or_create(message.topic, message.queue_id)
+            .unwrap();
+        let mut properties = Vec::new();
+        if !message.tag.is_empty() {
+            protocol::properties::append(&mut properties, "TAGS", message.tag);
+        }
+        let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 10911));
+        let record = Record {
+            queue_id: message.queue_id,
+            flag: 7,
+            queue_offset: QueueOffset(-1),
+            log_offset: LogOffset(-1),
+            sys_flag: message.flags,
+            born_timestamp: 1,
+            born_host: host,
+            store_timestamp: -1,
+            store_host: host,
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: &message.body,
+            topic: message.topic,
+            properties: &properties,
+        };
+        let code = match message.tag {
+            "" => 0,
+            tag => tags_code(tag),
+        };
+        batch.push(&queue, &record, code).unwrap();
+    }
+    batch
+}
+
+pub(crate) fn try_append(
+    store: &Store,
+    messages: &[Message],
+    now_ms: i64,
+) -> Result<Appended, AppendError> {
+    store.append(&mut batch_of(store, messages), now_ms)
+}
+
+pub(crate) fn append(store: &Store, messages: &[Message], now_ms: i64) -> Appended {
+    try_append(store, messages, now_ms).unwrap()
+}
+
+/// Everything a read gives from an offset on.
+pub(crate) fn read(store: &Store, topic: &str, queue_id: i32, from: i64) -> Read {
+    let queue = store.queue(topic, queue_id).unwrap();
+    store
+        .read(&queue, QueueOffset(from), &ReadLimits::default(), |_| true)
+        .unwrap()
+}
+
+/// The bodies of a queue's messages, read to the end.
+pub(crate) fn bodies(store: &Store, topic: &str, queue_id: i32) -> Vec<Vec<u8>> {
+    let Some(queue) = store.queue(topic, queue_id) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    let mut from = queue.min();
+    while from < queue.max_visible() {
+        let read = store
+            .read(&queue, from, &ReadLimits::default(), |_| true)
+            .unwrap();
+        assert!(read.next > from, "a read makes progress: {read:?}");
+        from = read.next;
+        found.extend(read.records.iter().map(|record| {
+            let outline = Outline::decode(record).unwrap();
+            assert_eq!(crc31(outline.body), outline.body_crc);
+            outline.body.to_vec()
+        }));
+    }
+    found
+}
+
+/// Polls a future once.
+pub(crate) fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
