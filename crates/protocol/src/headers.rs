@@ -66,6 +66,9 @@ macro_rules! header {
 
 pub(crate) use header;
 
+pub mod client;
+pub mod message;
+pub mod nameserver;
 pub mod offset;
 pub mod pull;
 pub mod send;

@@ -1,6 +1,6 @@
 //! The JSON of command headers: a scanner that borrows, and fastjson's way of writing a string.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use crate::text::{Text, hex_unit};
 
@@ -196,7 +196,7 @@ impl<'a> Scan<'a> {
 
 /// Appends the inside of a JSON string the way fastjson 1.2.83 writes it: two-letter escapes where JSON has
 /// them, `\u` for the other control characters and U+2028/9, everything else as it is (`/` included).
-pub(crate) fn put_escaped(out: &mut BytesMut, bytes: &[u8]) {
+pub(crate) fn put_escaped(out: &mut impl BufMut, bytes: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let mut done = 0;
     let mut at = 0;

@@ -39,6 +39,8 @@ pub const MAGIC_BLANK: u32 = 0xCBD4_3194;
 pub const SIZE_MIN: usize = 91;
 /// Longest properties a record can hold, bytes.
 pub const PROPERTIES_MAX: usize = i16::MAX as usize;
+/// Longest body, bytes: leaves room for everything else in a 31-bit size.
+pub const BODY_MAX: usize = i32::MAX as usize - (1 << 17);
 /// Longest topic of magic v1, bytes.
 pub const TOPIC_V1_MAX: usize = i8::MAX as usize;
 
@@ -197,17 +199,9 @@ pub fn crc31(bytes: &[u8]) -> u32 {
 impl<'a> Record<'a> {
     /// Appends the record; gives its size.
     pub fn encode(&self, out: &mut BytesMut) -> Result<usize, RecordError> {
-        let limit = |field, found: usize, limit: usize| match found <= limit {
-            true => Ok(()),
-            false => Err(RecordError::TooLong {
-                field,
-                found,
-                limit,
-            }),
-        };
         limit("topic", self.topic.len(), i16::MAX as usize)?;
         limit("properties", self.properties.len(), PROPERTIES_MAX)?;
-        limit("body", self.body.len(), i32::MAX as usize - (1 << 17))?;
+        limit("body", self.body.len(), BODY_MAX)?;
 
         let v2 = self.topic.len() > TOPIC_V1_MAX;
         let size = SIZE_MIN
@@ -396,6 +390,9 @@ pub fn stamp(
         .copy_from_slice(&store_timestamp.to_be_bytes());
 }
 
+/// Smallest message of a batch.
+const BATCH_MESSAGE_MIN: usize = 22;
+
 /// One message of a SEND_BATCH_MESSAGE body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchMessage<'a> {
@@ -405,6 +402,22 @@ pub struct BatchMessage<'a> {
     pub body: &'a [u8],
     /// Its properties.
     pub properties: &'a [u8],
+}
+
+impl BatchMessage<'_> {
+    /// Appends it to a batch's body.
+    pub fn encode(&self, out: &mut BytesMut) -> Result<(), RecordError> {
+        limit("properties", self.properties.len(), PROPERTIES_MAX)?;
+        limit("body", self.body.len(), BODY_MAX)?;
+        out.put_u32((BATCH_MESSAGE_MIN + self.body.len() + self.properties.len()) as u32);
+        out.put_u64(0);
+        out.put_i32(self.flag);
+        out.put_u32(self.body.len() as u32);
+        out.put_slice(self.body);
+        out.put_u16(self.properties.len() as u16);
+        out.put_slice(self.properties);
+        Ok(())
+    }
 }
 
 /// The messages of a batch: `i32` size, magic (0), crc (0), flag, `i32` length and body, `i16` length and
@@ -429,7 +442,6 @@ pub fn messages_of_batch(
 }
 
 fn batch_message(bytes: &[u8]) -> Result<(BatchMessage<'_>, usize), RecordError> {
-    const MESSAGE_MIN: i32 = 22;
     let mut front = Reader {
         bytes,
         at: 0,
@@ -437,7 +449,7 @@ fn batch_message(bytes: &[u8]) -> Result<(BatchMessage<'_>, usize), RecordError>
     };
     let claimed = front.int()?;
     let size = match usize::try_from(claimed) {
-        Ok(size) if claimed >= MESSAGE_MIN => size,
+        Ok(size) if size >= BATCH_MESSAGE_MIN => size,
         _ => {
             return Err(RecordError::Length {
                 field: "message of the batch",
@@ -477,6 +489,17 @@ fn batch_message(bytes: &[u8]) -> Result<(BatchMessage<'_>, usize), RecordError>
         },
         size,
     ))
+}
+
+fn limit(field: &'static str, found: usize, limit: usize) -> Result<(), RecordError> {
+    match found <= limit {
+        true => Ok(()),
+        false => Err(RecordError::TooLong {
+            field,
+            found,
+            limit,
+        }),
+    }
 }
 
 /// Bytes that an IPv6 host takes more than an IPv4 one.

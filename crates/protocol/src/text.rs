@@ -173,7 +173,7 @@ fn escape(rest: &[u8]) -> (Option<char>, usize) {
         Some(b'r') => '\r',
         Some(b'b') => '\u{8}',
         Some(b'f') => '\u{c}',
-        Some(byte @ (b'"' | b'\\' | b'/')) => char::from(*byte),
+        Some(byte @ (b'"' | b'\\' | b'/' | b'\'')) => char::from(*byte),
         _ => return (None, rest.len().min(2)),
     };
     (Some(simple), 2)

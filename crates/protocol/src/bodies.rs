@@ -1,0 +1,29 @@
+//! Command bodies and configuration files as values: JSON by way of [`crate::fastjson`]. Fields are declared in
+//! the order fastjson writes them, by name. Names are those of Apache's classes in `remoting.protocol`.
+
+pub mod group;
+pub mod heartbeat;
+pub mod kv;
+pub mod lock;
+pub mod offset;
+pub mod register;
+pub mod route;
+pub mod topic;
+
+pub use group::{
+    CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, GroupRetryPolicyType,
+    SimpleSubscription, SubscriptionGroup, SubscriptionGroupTable,
+};
+pub use heartbeat::{
+    CheckClientConfig, ConsumeFromWhere, ConsumeType, ConsumerData, ConsumerIdList, Heartbeat,
+    MessageModel, ProducerData, SubscriptionData,
+};
+pub use kv::{KvConfig, KvTable};
+pub use lock::{LockBatch, LockBatchResponse, MessageQueue, UnlockBatch};
+pub use offset::ConsumerOffsets;
+pub use register::{RegisterBrokerBody, RegisterBrokerError, TopicConfigWrapper};
+pub use route::{BrokerData, ClusterInfo, QueueData, TopicList, TopicRoute};
+pub use topic::{DataVersion, TopicConfig, TopicConfigTable, TopicFilterType};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,19 @@
+//! Consumer offsets: `consumerOffset.json`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::topic::DataVersion;
+use crate::QueueOffset;
+
+/// `consumerOffset.json`, and the body of GET_ALL_CONSUMER_OFFSET. (The file that Apache writes also has a
+/// `groupTopicMap`, derived from the table and not read again.)
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConsumerOffsets {
+    /// Version of the table.
+    pub data_version: DataVersion,
+    /// `topic@group` to queue id to the next offset to consume.
+    pub offset_table: BTreeMap<String, BTreeMap<i32, QueueOffset>>,
+}
