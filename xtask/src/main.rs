@@ -1,8 +1,23 @@
 //! Every developer command of the project: `cargo xtask --help`.
+
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "it is no part of the product but what builds and tests it"
+)]
+
+mod apache;
+mod compat;
+mod fixtures;
+mod java;
+mod ports;
+mod process;
 mod shell;
+mod skylark;
 mod tally;
 mod test;
 mod tidy;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -23,6 +38,10 @@ enum Verb {
     Ci,
     /// Check what neither the compiler nor judgement keeps: layers, seams, links, generated files
     Tidy,
+    /// Run the real Java clients against Skylark or Apache's own servers
+    Compat(compat::Options),
+    /// Record golden frames between real clients and Apache's servers
+    Fixtures,
 }
 
 fn main() -> ExitCode {
@@ -32,6 +51,8 @@ fn main() -> ExitCode {
         .and_then(|()| match command {
             Verb::Test | Verb::Ci => test::run(),
             Verb::Tidy => tidy::run(),
+            Verb::Compat(options) => compat::run(&options),
+            Verb::Fixtures => fixtures::execute(),
         });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,128 @@
+//! Our own server: the release binary, started as a user would.
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::apache::{BROKER_NAME, config};
+use crate::ports;
+use crate::process::Process;
+use crate::shell::{cargo, root, run};
+use crate::wire::wait_registered;
+
+/// In the line on standard output that says that it serves.
+const READY: &str = "ready";
+pub(crate) const READY_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Log lines of level WARN or ERROR that tests may cause, each with the reason.
+const LISTED: [&str; 0] = [];
+
+/// Builds the release binary and returns where it is.
+pub(crate) fn build() -> Result<PathBuf> {
+    run(cargo().args(["build", "--release", "--package", "skylark"]))?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("release/skylark"))
+}
+
+pub(crate) struct Skylark {
+    pub(crate) process: Process,
+    pub(crate) namesrv_port: u16,
+    pub(crate) broker_port: u16,
+}
+
+impl Skylark {
+    /// Starts a standalone below `home` on free ports, with the same configuration that Apache's broker gets.
+    pub(crate) fn start(binary: &Path, home: &Path) -> Result<Skylark> {
+        let (namesrv_port, broker_port) = (ports::free()?, ports::free()?);
+        let file = home.join("skylark.conf");
+        fs::write(&file, config("broker", home, namesrv_port, broker_port)?)?;
+        let mut command = Command::new(binary);
+        command
+            .arg("standalone")
+            .arg("--data")
+            .arg(home.join("store"));
+        command
+            .arg("--namesrv-port")
+            .arg(namesrv_port.to_string())
+            .arg("-c")
+            .arg(&file);
+        let skylark = Skylark::spawn(&mut command, home, namesrv_port, broker_port)?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, namesrv_port));
+        wait_registered(address, BROKER_NAME, READY_LIMIT)?;
+        Ok(skylark)
+    }
+
+    /// Starts what the command says and waits until it is ready.
+    pub(crate) fn spawn(
+        command: &mut Command,
+        home: &Path,
+        namesrv_port: u16,
+        broker_port: u16,
+    ) -> Result<Skylark> {
+        let mut process = Process::start(
+            "skylark",
+            command.current_dir(home),
+            &home.join("skylark.out"),
+            READY,
+        )?;
+        process.wait_ready(READY_LIMIT)?;
+        Ok(Skylark {
+            process,
+            namesrv_port,
+            broker_port,
+        })
+    }
+
+    /// Ends it as an operator would and complains of anything it had to warn of.
+    pub(crate) fn stop(self) -> Result<()> {
+        let output = self.process.output.clone();
+        let status = self.process.stop(STOP_LIMIT)?;
+        let text = fs::read(&output).context("skylark's output")?;
+        let text = String::from_utf8_lossy(&text);
+        if !status.success() {
+            bail!("skylark ended with {status}:\n{}", tail(&text));
+        }
+        let lines = unlisted(&text, &LISTED);
+        if !lines.is_empty() {
+            bail!(
+                "skylark logged what is not expected of it:\n{}",
+                lines.join("\n")
+            );
+        }
+        Ok(())
+    }
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(60)..].join("\n")
+}
+
+/// The lines of level WARN or ERROR, and panics, without those that are listed.
+fn unlisted<'a>(log: &'a str, listed: &[&str]) -> Vec<&'a str> {
+    let bad = |line: &&str| {
+        line.contains(" WARN ") || line.contains("ERROR ") || line.contains("panicked at")
+    };
+    log.lines()
+        .filter(bad)
+        .filter(|line| !listed.iter().any(|listed| line.contains(listed)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_and_panics_are_seen_and_listed_ones_are_not() {
+        let log = "12:00:00  INFO broker: WARNING signs\n12:00:01  WARN store: slow flush\n12:00:01 ERROR store: no space\n\
+            12:00:02  WARN broker: refused topic a/b\nthread 'main' panicked at src/a.rs:1:1:\n";
+        assert_eq!(unlisted(log, &["refused topic"]).len(), 3);
+        assert_eq!(unlisted("12:00:00  INFO broker: fine\n", &[]).len(), 0);
+    }
+}
