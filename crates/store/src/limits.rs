@@ -32,3 +32,6 @@ pub const SYNC_FILES_MAX: usize = 64;
 
 /// Records that one step of the index follower takes, so that its owner can stop it between.
 pub const INDEX_STEP_BYTES: i64 = 4 << 20;
+
+/// Index entries kept in memory before they are written.
+pub const INDEX_TAIL_BYTES: usize = 1 << 20;
