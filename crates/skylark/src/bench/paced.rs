@@ -1,0 +1,154 @@
+//! Sends at a given rate whatever the broker does, so that a broker that stalls is charged for all that should have been
+//! sent meanwhile: a request that could not leave in time counts from when it was due. One that left late only because
+//! our own timer was late counts from when it left.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use remoting::clock::{Clock, Instant, monotonic};
+
+use super::connection::Connection;
+use super::report::{Live, Tally};
+use super::send::Frames;
+use super::share;
+use super::window::Seen;
+
+/// What is to be sent, and when.
+pub(super) struct Pace {
+    /// Times are counted from here.
+    pub(super) origin: Instant,
+    /// Messages a second over all connections.
+    pub(super) rate: u64,
+    /// Messages over all connections.
+    pub(super) messages: u64,
+    /// Messages in a request.
+    pub(super) batch: u64,
+    pub(super) connections: u16,
+    /// What is sent before is warm-up.
+    pub(super) counted_from: Duration,
+    /// Put into the bodies together with the time.
+    pub(super) run: Option<i64>,
+}
+
+impl Pace {
+    /// Requests that connection `number` sends.
+    fn requests(&self, number: u16) -> u64 {
+        share(self.messages.div_ceil(self.batch), self.connections, number)
+    }
+
+    /// When it sends the `nth` of them: the connections take turns.
+    fn due(&self, number: u16, nth: u64) -> Duration {
+        let before = (nth * u64::from(self.connections) + u64::from(number)) * self.batch;
+        Duration::from_secs_f64(before as f64 / self.rate as f64)
+    }
+
+    /// How long the counted part lasted.
+    pub(super) fn length(&self, tally: &Tally) -> Duration {
+        tally.last.map_or(Duration::ZERO, |last| {
+            last - (self.origin + self.counted_from)
+        })
+    }
+}
+
+/// A place nothing was sent from, or whose request is answered.
+const FREE: i64 = -1;
+/// How often a full window is looked at again.
+const FULL_WAIT: Duration = Duration::from_micros(20);
+/// Requests that are late are written together, up to so many bytes.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+
+pub(super) fn send(
+    mut connection: Connection,
+    mut frames: Frames,
+    pace: &Pace,
+    number: u16,
+    live: &Live,
+) -> anyhow::Result<Tally> {
+    let reader = connection.share()?;
+    // When the request in each place was sent, in ns since the origin.
+    let sent_at: Vec<AtomicI64> = (0..frames.len()).map(|_| AtomicI64::new(FREE)).collect();
+    std::thread::scope(|scope| {
+        let replies = scope.spawn(|| receive(reader, &sent_at, pace, number, live));
+        let sent = write_all(&mut connection, &mut frames, &sent_at, pace, number, live);
+        if sent.is_err() {
+            connection.close();
+        }
+        let tally = replies
+            .join()
+            .map_err(|_| anyhow!("the reading thread panicked"))?;
+        sent.and(tally)
+    })
+}
+
+fn write_all(
+    connection: &mut Connection,
+    frames: &mut Frames,
+    sent_at: &[AtomicI64],
+    pace: &Pace,
+    number: u16,
+    live: &Live,
+) -> anyhow::Result<()> {
+    let mut out = Vec::new();
+    for nth in 0..pace.requests(number) {
+        let mut at = pace.due(number, nth);
+        let now = monotonic() - pace.origin;
+        if now < at {
+            flush(connection, &mut out)?;
+            std::thread::sleep(at - now);
+            at = monotonic() - pace.origin;
+        }
+        let place = (nth % sent_at.len() as u64) as usize;
+        while sent_at[place].load(Ordering::Acquire) != FREE {
+            flush(connection, &mut out)?;
+            if live.stopped() {
+                return Err(anyhow!("stopped"));
+            }
+            std::thread::sleep(FULL_WAIT);
+        }
+        let nanos = at.as_nanos() as i64;
+        sent_at[place].store(nanos, Ordering::Release);
+        if let Some(run) = pace.run {
+            frames.stamp(place, run, nanos);
+        }
+        out.extend_from_slice(frames.renew(place, Clock::System.now_ms()));
+        if out.len() >= WRITE_BYTES_MAX {
+            flush(connection, &mut out)?;
+        }
+    }
+    flush(connection, &mut out)
+}
+
+fn flush(connection: &mut Connection, out: &mut Vec<u8>) -> anyhow::Result<()> {
+    connection.write(out)?;
+    out.clear();
+    Ok(())
+}
+
+fn receive(
+    mut connection: Connection,
+    sent_at: &[AtomicI64],
+    pace: &Pace,
+    number: u16,
+    live: &Live,
+) -> anyhow::Result<Tally> {
+    let mut tally = Tally::new()?;
+    let mut answered = 0;
+    while answered < pace.requests(number) {
+        connection.read()?;
+        let now = monotonic();
+        let since_origin = now - pace.origin;
+        let mut seen = Seen::default();
+        while let Some(reply) = connection.next()? {
+            seen.reply(&reply, &mut tally, |place| {
+                let sent = sent_at.get(place)?.swap(FREE, Ordering::AcqRel);
+                let sent = Duration::from_nanos(u64::try_from(sent).ok()?);
+                let waited = since_origin.saturating_sub(sent);
+                Some((sent >= pace.counted_from).then_some(waited))
+            })?;
+        }
+        answered += seen.good + seen.bad;
+        seen.finish(&mut tally, pace.batch, now, live);
+    }
+    Ok(tally)
+}
