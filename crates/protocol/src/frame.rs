@@ -57,53 +57,75 @@ pub enum FrameError {
     },
 }
 
-/// Takes one frame off the front of `buf`; `None` if it is not all there yet. Looks at the lengths as soon as
-/// they arrive and reserves nothing for what a frame claims.
+/// Where the parts of a frame lie in the bytes that begin with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// How the header is written.
+    pub codec: Codec,
+    /// The header.
+    pub header: std::ops::Range<usize>,
+    /// The frame ends here, and its body with it.
+    pub end: usize,
+}
+
+/// Takes one frame off the front of `buf`; `None` if it is not all there yet. Reserves nothing for what a
+/// frame claims.
 pub fn split(buf: &mut BytesMut, bytes_max: usize) -> Result<Option<Frame>, FrameError> {
-    let Some(length) = int(buf, 0) else {
+    let Some(cut) = cut(buf, bytes_max)? else {
         return Ok(None);
     };
-    let length = match usize::try_from(length) {
-        Ok(rest) if rest >= 4 => rest + 4,
-        _ => return Err(FrameError::Length(length)),
-    };
-    if length > bytes_max {
-        return Err(FrameError::TooLong {
-            bytes: length,
-            bytes_max,
-        });
-    }
-    let Some(mark) = int(buf, 4) else {
-        return Ok(None);
-    };
-    let [codec, header @ ..] = mark.to_be_bytes();
-    let codec = match codec {
-        0 => Codec::Json,
-        1 => Codec::Rocketmq,
-        other => return Err(FrameError::Codec(other)),
-    };
-    let header =
-        usize::from(header[0]) << 16 | usize::from(header[1]) << 8 | usize::from(header[2]);
-    if header > length - 8 {
-        return Err(FrameError::HeaderLength {
-            header,
-            available: length - 8,
-        });
-    }
-    if buf.len() < length {
-        return Ok(None);
-    }
-    let mut frame = buf.split_to(length).freeze();
-    let body = frame.split_off(8 + header);
-    let header = frame.split_off(8);
+    let mut frame = buf.split_to(cut.end).freeze();
+    let body = frame.split_off(cut.header.end);
+    let header = frame.split_off(cut.header.start);
     Ok(Some(Frame {
-        codec,
+        codec: cut.codec,
         header,
         body,
     }))
 }
 
-fn int(buf: &[u8], at: usize) -> Option<i32> {
-    let bytes = buf.get(at..at + 4)?;
-    Some(i32::from_be_bytes(bytes.try_into().ok()?))
+/// Finds the frame at the front of `bytes`; `None` if it is not all there yet. Looks at the lengths as soon as
+/// they arrive.
+pub fn cut(bytes: &[u8], bytes_max: usize) -> Result<Option<Cut>, FrameError> {
+    let Some(length) = int(bytes, 0) else {
+        return Ok(None);
+    };
+    let end = match usize::try_from(length) {
+        Ok(rest) if rest >= 4 => rest + 4,
+        _ => return Err(FrameError::Length(length)),
+    };
+    if end > bytes_max {
+        return Err(FrameError::TooLong {
+            bytes: end,
+            bytes_max,
+        });
+    }
+    let Some(mark) = int(bytes, 4) else {
+        return Ok(None);
+    };
+    let codec = match mark.to_be_bytes()[0] {
+        0 => Codec::Json,
+        1 => Codec::Rocketmq,
+        other => return Err(FrameError::Codec(other)),
+    };
+    let header = (mark & 0xff_ffff) as usize;
+    if header > end - 8 {
+        return Err(FrameError::HeaderLength {
+            header,
+            available: end - 8,
+        });
+    }
+    Ok((bytes.len() >= end).then_some(Cut {
+        codec,
+        header: 8..8 + header,
+        end,
+    }))
 }
+
+fn int(bytes: &[u8], at: usize) -> Option<i32> {
+    let int = bytes.get(at..at + 4)?;
+    Some(i32::from_be_bytes(int.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests;

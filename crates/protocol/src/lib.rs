@@ -11,6 +11,7 @@ pub mod json;
 pub mod limits;
 pub mod message_id;
 mod offset;
+pub mod options;
 pub mod properties;
 pub mod record;
 pub mod tags;

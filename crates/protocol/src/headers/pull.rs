@@ -58,3 +58,11 @@ header! {
         forbidden_type: Option<i32> = "forbiddenType",
     }
 }
+
+header! {
+    /// Header of a pull's error response: what Apache has filled in by then.
+    pub struct PullRefused {
+        /// Why the group may not read, `ForbiddenType`.
+        forbidden_type: Option<i32> = "forbiddenType",
+    }
+}

@@ -114,3 +114,13 @@ header! {
         trace_on: Option<bool> = "TRACE_ON",
     }
 }
+
+header! {
+    /// Header of a send's error response: the two fields that Java clients can't do without.
+    pub struct SendRefused<'a> {
+        /// Region of the broker: `DefaultRegion`.
+        region: Text<'a> = "MSG_REGION",
+        /// Whether clients should trace.
+        trace_on: bool = "TRACE_ON",
+    }
+}
