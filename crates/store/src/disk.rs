@@ -52,6 +52,16 @@ pub struct Space {
     pub usable: u64,
 }
 
+impl Space {
+    /// Percent in use of what this process may ever use, rounded up as Apache does; `None` on a
+    /// file system without size.
+    pub fn used_percent(&self) -> Option<u32> {
+        let used = u128::from(self.total.saturating_sub(self.free));
+        let entire = used + u128::from(self.usable);
+        (entire > 0).then(|| (used * 100).div_ceil(entire) as u32)
+    }
+}
+
 /// An exclusive lock on a store directory, released on drop (or when the process dies).
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "held for its Drop")] LockOf);

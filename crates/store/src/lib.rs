@@ -15,6 +15,7 @@ pub mod index;
 pub mod limits;
 pub mod local_time;
 mod read;
+pub mod retention;
 mod store;
 mod tail;
 #[cfg(test)]

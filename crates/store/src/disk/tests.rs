@@ -146,3 +146,27 @@ fn boots() {
     assert_ne!(boot(&sim.crash(CrashKeep::None)), boot(&sim));
     assert_ne!(boot(&sim.crash(CrashKeep::Random)), boot(&sim));
 }
+
+#[test]
+fn percent_in_use() {
+    for (total, free, usable, expected) in [
+        (0, 0, 0, None),
+        (100, 100, 100, Some(0)),
+        (1000, 999, 999, Some(1)),
+        (1000, 500, 500, Some(50)),
+        // What only root may take is neither.
+        (1000, 500, 300, Some(63)),
+        (1000, 0, 0, Some(100)),
+        (u64::MAX, 1, 1, Some(100)),
+    ] {
+        assert_eq!(
+            Space {
+                total,
+                free,
+                usable
+            }
+            .used_percent(),
+            expected
+        );
+    }
+}
