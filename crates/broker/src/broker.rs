@@ -1,0 +1,204 @@
+//! The broker's state in one value, and the lookups that make what is missing: topics and groups.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use protocol::bodies::{SubscriptionGroup, TopicConfig};
+use protocol::codes::request;
+use protocol::headers::client::NotifyConsumerIdsChanged;
+use protocol::headers::send::SendMessageV2;
+use protocol::text::Text;
+use remoting::clock::Clock;
+use remoting::{Body, Peer};
+use store::Store;
+
+use crate::address::Advertised;
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::dispatch::Counters;
+use crate::groups::Groups;
+use crate::handlers::send::checks::Own;
+use crate::holds::Holds;
+use crate::locks::Locks;
+use crate::metadata::MetadataFile;
+use crate::offsets::Offsets;
+use crate::registration::Registration;
+use crate::tasks::Tasks;
+use crate::threads::Flusher;
+use crate::topics::{NotCreated, RETRY_PREFIX, Topics};
+use crate::unique_key::UniqueKeys;
+
+/// A running broker: built by [`crate::start`], shared by every connection, thread and task.
+/// No lock is held while another is taken, except where a file's turn is (metadata.rs).
+pub struct Broker {
+    pub(crate) config: Config,
+    pub(crate) clock: Clock,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) topics: Saved<Topics>,
+    pub(crate) groups: Saved<Groups>,
+    pub(crate) offsets: Saved<Offsets>,
+    pub(crate) clients: Mutex<Clients<Arc<Peer>>>,
+    pub(crate) locks: Mutex<Locks>,
+    pub(crate) holds: Holds,
+    pub(crate) unique_keys: UniqueKeys,
+    pub(crate) registration: Arc<Registration>,
+    pub(crate) flusher: Arc<Flusher>,
+    pub(crate) tasks: Tasks,
+    pub(crate) turn: AtomicU32,
+    pub(crate) counters: Counters,
+}
+
+/// What the broker is called.
+pub(crate) struct Identity {
+    pub(crate) cluster: String,
+    pub(crate) broker: String,
+    pub(crate) broker_id: i64,
+    pub(crate) advertised: Advertised,
+    /// Where slaves would connect, `host:port`.
+    pub(crate) ha_address: String,
+    pub(crate) region: String,
+    pub(crate) trace_on: bool,
+}
+
+impl Identity {
+    /// The advertised host, for remarks.
+    pub(crate) fn host(&self) -> String {
+        self.advertised.socket.ip().to_string()
+    }
+
+    /// What it puts into every message.
+    pub(crate) fn own(&self) -> Own<'_> {
+        Own {
+            region: &self.region,
+            trace_on: self.trace_on,
+            cluster: &self.cluster,
+        }
+    }
+}
+
+/// State with the file that keeps it over a restart.
+pub(crate) struct Saved<T> {
+    pub(crate) state: RwLock<T>,
+    pub(crate) file: MetadataFile,
+}
+
+impl Broker {
+    pub(crate) fn topic(&self, topic: &str) -> Option<Arc<TopicConfig>> {
+        self.topics.state.read().find(topic).cloned()
+    }
+
+    /// The topic of a send that is not there: a new one in the image of the one the client names.
+    pub(crate) fn make_topic(
+        &self,
+        topic: &str,
+        header: &SendMessageV2<'_>,
+    ) -> Result<Arc<TopicConfig>, NotCreated> {
+        /// Bits of a topic's sys flag for deployments in units.
+        const UNIT: i32 = 1;
+        const UNIT_SUBSCRIBED: i32 = 2;
+        let retry = topic.starts_with(RETRY_PREFIX);
+        let sys_flag = match (header.unit_mode.unwrap_or(false), retry) {
+            (false, _) => 0,
+            (true, false) => UNIT,
+            (true, true) => UNIT_SUBSCRIBED,
+        };
+        let template = header.default_topic.to_str();
+        let queues = header.default_topic_queue_nums;
+        let now_ms = self.clock.now_ms();
+        let mut topics = self.topics.state.write();
+        let made = match topics.create_like(topic, &template, queues, sys_flag, now_ms) {
+            Err(NotCreated::NoTemplate) if retry => {
+                topics.create(topic, 1, false, sys_flag, now_ms)
+            }
+            made => made,
+        };
+        drop(topics);
+        if let Ok(config) = &made {
+            tracing::info!(
+                topic,
+                queues = config.write_queue_nums,
+                "made a topic by sending to it"
+            );
+            self.topics_changed();
+        }
+        made
+    }
+
+    /// A topic the broker itself needs: made, or marked as (not) ordered, if it is not there like that.
+    pub(crate) fn own_topic(
+        &self,
+        topic: &str,
+        queues: i32,
+        order: bool,
+        sys_flag: i32,
+    ) -> Result<(), NotCreated> {
+        if self
+            .topics
+            .state
+            .read()
+            .find(topic)
+            .is_some_and(|config| config.order == order)
+        {
+            return Ok(());
+        }
+        self.topics
+            .state
+            .write()
+            .create(topic, queues, order, sys_flag, self.clock.now_ms())?;
+        tracing::info!(topic, queues, "made a topic for a consumer group");
+        self.topics_changed();
+        Ok(())
+    }
+
+    pub(crate) fn topics_changed(&self) {
+        self.topics
+            .file
+            .save(|| self.topics.state.read().to_table());
+        self.registration.topics_changed();
+    }
+
+    /// The group's settings; a new group gets the default ones if that is allowed.
+    pub(crate) fn group(&self, group: &str) -> Option<Arc<SubscriptionGroup>> {
+        if let Some(known) = self.groups.state.read().find(group) {
+            return Some(known.clone());
+        }
+        let made = self
+            .groups
+            .state
+            .write()
+            .create(group, self.clock.now_ms())?;
+        tracing::info!(group, "made a subscription group");
+        self.groups
+            .file
+            .save(|| self.groups.state.read().to_table());
+        Some(made)
+    }
+
+    /// Tells the members of a group to share its queues anew.
+    pub(crate) fn tell_members(&self, group: &str) {
+        let wanted = self
+            .groups
+            .state
+            .read()
+            .find(group)
+            .is_none_or(|config| config.notify_consumer_ids_changed_enable);
+        if !wanted || !self.config.notify_members {
+            return;
+        }
+        let members = self.clients.lock().sharing(group);
+        let header = NotifyConsumerIdsChanged {
+            consumer_group: Text::plain(group),
+        };
+        for member in members {
+            // One whose connection is gone will leave the group by itself.
+            let _ = member.notify(request::NOTIFY_CONSUMER_IDS_CHANGED, &header, Body::None);
+        }
+    }
+
+    /// A number to choose a queue by: each call the next one, so that queues fill evenly.
+    pub(crate) fn next_turn(&self) -> u32 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+}

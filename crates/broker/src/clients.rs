@@ -1,0 +1,281 @@
+//! Who is connected: the members of each consumer and producer group, known by their heartbeats (34).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use protocol::bodies::{ConsumerData, MessageModel, SubscriptionData};
+use protocol::tags::TagFilter;
+
+use crate::limits;
+
+#[cfg(test)]
+mod tests;
+
+/// A connection's number (`Peer::id`).
+pub(crate) type PeerId = u64;
+
+/// What a member said about itself. `P` is the way to reach it: the connection, or anything in a test.
+#[derive(Clone)]
+pub(crate) struct Member<P> {
+    pub(crate) client_id: String,
+    pub(crate) peer: P,
+    pub(crate) seen_ms: i64,
+}
+
+/// A topic a group subscribes to, with its tag expression parsed.
+pub(crate) struct Subscription {
+    pub(crate) data: SubscriptionData,
+    pub(crate) tags: TagFilter,
+}
+
+impl Subscription {
+    pub(crate) fn new(data: SubscriptionData) -> Subscription {
+        // What Apache's clients can't parse either matches nothing.
+        let tags =
+            TagFilter::parse(&data.sub_string).unwrap_or_else(|_| TagFilter::Codes(HashSet::new()));
+        Subscription { data, tags }
+    }
+}
+
+/// A consumer group with at least one member.
+pub(crate) struct ConsumerGroup<P> {
+    pub(crate) broadcasting: bool,
+    subscriptions: HashMap<String, Arc<Subscription>>,
+    members: HashMap<PeerId, Member<P>>,
+    /// Of the last heartbeat: lets clients leave out subscriptions that did not change.
+    fingerprint: i32,
+}
+
+impl<P> ConsumerGroup<P> {
+    pub(crate) fn subscription(&self, topic: &str) -> Option<&Arc<Subscription>> {
+        self.subscriptions.get(topic)
+    }
+
+    /// Takes over the subscriptions of a heartbeat; returns whether a topic came or went.
+    /// A newer expression for a known topic replaces the old one without counting as a change, as in Apache.
+    fn subscribe(&mut self, subscriptions: &[SubscriptionData]) -> bool {
+        let mut changed = false;
+        for data in subscriptions.iter().take(limits::SUBSCRIPTIONS_MAX) {
+            let known = self.subscriptions.get(&data.topic);
+            changed |= known.is_none();
+            if known.is_none_or(|known| data.sub_version > known.data.sub_version) {
+                self.subscriptions.insert(
+                    data.topic.clone(),
+                    Arc::new(Subscription::new(data.clone())),
+                );
+            }
+        }
+        let before = self.subscriptions.len();
+        let topics: HashSet<&str> = subscriptions
+            .iter()
+            .map(|data| data.topic.as_str())
+            .collect();
+        self.subscriptions
+            .retain(|topic, _| topics.contains(topic.as_str()));
+        changed | (self.subscriptions.len() < before)
+    }
+}
+
+/// What a consumer's heartbeat did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Beat {
+    /// A member or a topic came or went: the others must share the queues anew.
+    pub(crate) changed: bool,
+    /// The client must send its subscriptions in full next time.
+    pub(crate) send_subscriptions: bool,
+}
+
+#[derive(Default)]
+struct Memberships {
+    consumer: Vec<String>,
+    producer: Vec<String>,
+}
+
+/// All connected clients, by group, with the way back from a connection to its groups.
+pub(crate) struct Clients<P> {
+    consumers: HashMap<String, ConsumerGroup<P>>,
+    producers: HashMap<String, HashMap<PeerId, Member<P>>>,
+    memberships: HashMap<PeerId, Memberships>,
+}
+
+impl<P> Default for Clients<P> {
+    fn default() -> Self {
+        Clients {
+            consumers: HashMap::new(),
+            producers: HashMap::new(),
+            memberships: HashMap::new(),
+        }
+    }
+}
+
+impl<P: Clone> Clients<P> {
+    /// A consumer's heartbeat for one group. `fingerprint` 0 is the first version of the heartbeat,
+    /// which always carries subscriptions; `without_subscriptions` keeps those the group has.
+    pub(crate) fn consumer_beat(
+        &mut self,
+        id: PeerId,
+        member: Member<P>,
+        data: &ConsumerData,
+        fingerprint: i32,
+        without_subscriptions: bool,
+    ) -> Beat {
+        if !self.remember(id, &data.group_name, |memberships| {
+            &mut memberships.consumer
+        }) {
+            return Beat {
+                changed: false,
+                send_subscriptions: true,
+            };
+        }
+        let group = self
+            .consumers
+            .entry(data.group_name.clone())
+            .or_insert_with(|| ConsumerGroup {
+                broadcasting: false,
+                subscriptions: HashMap::new(),
+                members: HashMap::new(),
+                fingerprint,
+            });
+        group.broadcasting = data.message_model == MessageModel::Broadcasting;
+        let other_fingerprint = group.fingerprint != fingerprint;
+        group.fingerprint = fingerprint;
+        let mut changed = group.members.insert(id, member).is_none();
+        if !without_subscriptions {
+            changed |= group.subscribe(&data.subscription_data_set);
+        }
+        // After a restart of the broker nobody knows what a client of the second version leaves out. Apache does not ask for it.
+        let unknown = without_subscriptions && group.subscriptions.is_empty();
+        Beat {
+            changed,
+            send_subscriptions: fingerprint == 0 || other_fingerprint || unknown,
+        }
+    }
+
+    pub(crate) fn producer_beat(&mut self, id: PeerId, member: Member<P>, group: &str) {
+        if self.remember(id, group, |memberships| &mut memberships.producer) {
+            self.producers
+                .entry(group.to_owned())
+                .or_default()
+                .insert(id, member);
+        }
+    }
+
+    /// Notes that the connection belongs to the group; false if it already belongs to too many.
+    fn remember(
+        &mut self,
+        id: PeerId,
+        group: &str,
+        role: impl Fn(&mut Memberships) -> &mut Vec<String>,
+    ) -> bool {
+        let groups = role(self.memberships.entry(id).or_default());
+        if groups.iter().any(|known| known == group) {
+            return true;
+        }
+        let room = groups.len() < limits::GROUPS_PER_CLIENT_MAX;
+        if room {
+            groups.push(group.to_owned());
+        }
+        room
+    }
+
+    pub(crate) fn group(&self, group: &str) -> Option<&ConsumerGroup<P>> {
+        self.consumers.get(group)
+    }
+
+    /// Everyone to tell that the group's membership changed; nobody when every member gets every message anyway.
+    pub(crate) fn sharing(&self, group: &str) -> Vec<P> {
+        match self.consumers.get(group) {
+            Some(group) if !group.broadcasting => group
+                .members
+                .values()
+                .map(|member| member.peer.clone())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The ids among which a group's queues are shared. Sorted, and each once: a client that reconnected
+    /// before its old connection was gone would otherwise get two shares and consume one.
+    pub(crate) fn consumer_ids(&self, group: &str) -> Vec<String> {
+        let mut ids: Vec<String> = match self.consumers.get(group) {
+            Some(group) => group
+                .members
+                .values()
+                .map(|member| member.client_id.clone())
+                .collect(),
+            None => Vec::new(),
+        };
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    /// The connection leaves a consumer group; returns whether it was a member.
+    pub(crate) fn leave_consumers(&mut self, id: PeerId, group: &str) -> bool {
+        self.forget(id, group, |memberships| &mut memberships.consumer);
+        let Some(members) = self.consumers.get_mut(group) else {
+            return false;
+        };
+        let left = members.members.remove(&id).is_some();
+        if members.members.is_empty() {
+            self.consumers.remove(group);
+        }
+        left
+    }
+
+    pub(crate) fn leave_producers(&mut self, id: PeerId, group: &str) {
+        self.forget(id, group, |memberships| &mut memberships.producer);
+        let Some(members) = self.producers.get_mut(group) else {
+            return;
+        };
+        members.remove(&id);
+        if members.is_empty() {
+            self.producers.remove(group);
+        }
+    }
+
+    fn forget(
+        &mut self,
+        id: PeerId,
+        group: &str,
+        role: impl Fn(&mut Memberships) -> &mut Vec<String>,
+    ) {
+        let Some(memberships) = self.memberships.get_mut(&id) else {
+            return;
+        };
+        role(memberships).retain(|known| known != group);
+        if memberships.consumer.is_empty() && memberships.producer.is_empty() {
+            self.memberships.remove(&id);
+        }
+    }
+
+    /// The connection is gone; returns the consumer groups it leaves behind.
+    pub(crate) fn closed(&mut self, id: PeerId) -> Vec<String> {
+        let Some(groups) = self.memberships.remove(&id) else {
+            return Vec::new();
+        };
+        for group in &groups.producer {
+            self.leave_producers(id, group);
+        }
+        for group in &groups.consumer {
+            self.leave_consumers(id, group);
+        }
+        groups.consumer
+    }
+
+    /// Connections of which no group heard within [`limits::CLIENT_MS_MAX`]. Closing them makes them leave.
+    pub(crate) fn expired(&self, now_ms: i64) -> Vec<P> {
+        let mut newest: HashMap<PeerId, &Member<P>> = HashMap::new();
+        let consumers = self.consumers.values().flat_map(|group| &group.members);
+        for (id, member) in consumers.chain(self.producers.values().flatten()) {
+            let known = newest.entry(*id).or_insert(member);
+            if member.seen_ms > known.seen_ms {
+                *known = member;
+            }
+        }
+        let expired = newest
+            .into_values()
+            .filter(|member| now_ms - member.seen_ms > limits::CLIENT_MS_MAX);
+        expired.map(|member| member.peer.clone()).collect()
+    }
+}

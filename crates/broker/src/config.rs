@@ -1,0 +1,136 @@
+//! What a broker is started with: plain values, and the keys of its properties file.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use store::ReadLimits;
+
+/// What the broker is to its replica group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Acknowledges without waiting for slaves.
+    #[default]
+    AsyncMaster,
+    /// Would wait for slaves; there are none yet, so it acknowledges as inSyncReplicas=1 allows.
+    SyncMaster,
+    /// Replicates a master: not in this build.
+    Slave,
+}
+
+/// Everything a broker is started with. Names of keys are Apache's; see [`crate::options`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// brokerClusterName.
+    pub cluster: String,
+    /// brokerName.
+    pub broker_name: String,
+    /// brokerId.
+    pub broker_id: i64,
+    /// brokerRole.
+    pub role: Role,
+    /// inSyncReplicas.
+    pub in_sync_replicas: i32,
+    /// brokerIP1: the host clients are told to connect to; `None` chooses one.
+    pub advertised_host: Option<String>,
+    /// brokerIP2: the host slaves would connect to.
+    pub ha_host: Option<String>,
+    /// haListenPort; `None` is the port after `listen_port`.
+    pub ha_listen_port: Option<u16>,
+    /// bindAddress.
+    pub bind_address: IpAddr,
+    /// listenPort; 0 takes a free one.
+    pub listen_port: u16,
+    /// namesrvAddr, split.
+    pub nameservers: Vec<String>,
+    /// registerNameServerPeriod, kept within 10 to 60 s.
+    pub register_period: Duration,
+    /// registerBrokerTimeoutMills.
+    pub register_timeout: Duration,
+    /// brokerPermission: 4 read, 2 write.
+    pub broker_permission: i32,
+    /// autoCreateTopicEnable.
+    pub auto_create_topics: bool,
+    /// autoCreateSubscriptionGroup.
+    pub auto_create_groups: bool,
+    /// defaultTopicQueueNums.
+    pub default_topic_queues: i32,
+    /// msgTraceTopicName if traceTopicEnable.
+    pub trace_topic: Option<String>,
+    /// regionId.
+    pub region: String,
+    /// traceOn.
+    pub trace_on: bool,
+    /// maxMessageSize: bytes of a body, or of a batch.
+    pub message_bytes_max: usize,
+    /// defaultQueryMaxNum.
+    pub query_messages_max: i32,
+    /// longPollingEnable.
+    pub long_polling_enabled: bool,
+    /// shortPollingTimeMills, where long polling is off.
+    pub short_polling_ms: i64,
+    /// litePullMessageEnable.
+    pub lite_pull_enabled: bool,
+    /// notifyConsumerIdsChangedEnable.
+    pub notify_members: bool,
+    /// The maxTransfer… keys.
+    pub read_limits: ReadLimits,
+    /// flushIntervalCommitLog, with async flush.
+    pub flush_interval: Duration,
+    /// syncFlushTimeout.
+    pub sync_flush_timeout: Duration,
+    /// flushConsumerOffsetInterval.
+    pub offsets_interval: Duration,
+    /// cleanResourceInterval.
+    pub clean_interval: Duration,
+    /// Paths, sizes, flush mode and retention.
+    pub store: store::Config,
+}
+
+impl Config {
+    /// Apache's defaults, with the store in `root`. The listening port is Apache's `mqbroker`'s.
+    pub fn new(root: impl AsRef<std::path::Path>) -> Config {
+        Config {
+            cluster: "DefaultCluster".to_owned(),
+            broker_name: "DEFAULT_BROKER".to_owned(),
+            broker_id: 0,
+            role: Role::AsyncMaster,
+            in_sync_replicas: 1,
+            advertised_host: None,
+            ha_host: None,
+            ha_listen_port: None,
+            bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            listen_port: 10911,
+            nameservers: Vec::new(),
+            register_period: Duration::from_secs(30),
+            register_timeout: Duration::from_secs(24),
+            broker_permission: 6,
+            auto_create_topics: true,
+            auto_create_groups: true,
+            default_topic_queues: 8,
+            trace_topic: None,
+            region: "DefaultRegion".to_owned(),
+            trace_on: true,
+            message_bytes_max: 4 << 20,
+            query_messages_max: 32,
+            long_polling_enabled: true,
+            short_polling_ms: 1_000,
+            lite_pull_enabled: true,
+            notify_members: true,
+            read_limits: ReadLimits::default(),
+            flush_interval: Duration::from_millis(500),
+            sync_flush_timeout: Duration::from_secs(5),
+            offsets_interval: Duration::from_secs(5),
+            clean_interval: Duration::from_secs(10),
+            store: store::Config::new(root),
+        }
+    }
+
+    /// The port, and the one two below it that old clients use as their fast lane.
+    pub(crate) fn listen_addrs(&self) -> Vec<SocketAddr> {
+        let mut addrs = vec![SocketAddr::new(self.bind_address, self.listen_port)];
+        if let Some(fast @ 1..) = self.listen_port.checked_sub(2) {
+            addrs.push(SocketAddr::new(self.bind_address, fast));
+        }
+        addrs
+    }
+}

@@ -1,0 +1,82 @@
+//! The list of what is supported: one match over request codes. Counters and the span of a request are here and nowhere else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use protocol::codes::request;
+use remoting::{Peer, Request, Service};
+
+use crate::broker::Broker;
+use crate::handlers::send::{self, Sends};
+use crate::handlers::{answer, client, lock, offset, pull};
+
+/// What came in since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests of all kinds.
+    pub requests: AtomicU64,
+    /// Requests with a code that nothing here answers.
+    pub unknown: AtomicU64,
+}
+
+/// A broker as connections see it.
+pub(crate) struct Gate(pub(crate) Arc<Broker>);
+
+impl Service for Gate {
+    fn handle(&self, peer: &Arc<Peer>, requests: Vec<Request>) {
+        let broker = &*self.0;
+        broker
+            .counters
+            .requests
+            .fetch_add(requests.len() as u64, Ordering::Relaxed);
+        let _span =
+            tracing::trace_span!("requests", peer = %peer.remote_addr(), count = requests.len())
+                .entered();
+        let mut sends = Sends::default();
+        for request in requests {
+            tracing::trace!(code = request.code, body = request.body().len());
+            dispatch(broker, &mut sends, request);
+        }
+        sends.append(broker);
+    }
+
+    fn closed(&self, peer: &Arc<Peer>) {
+        self.0.holds.closed(peer.id());
+        client::closed(&self.0, peer);
+    }
+}
+
+fn dispatch(broker: &Broker, sends: &mut Sends, request: Request) {
+    // Whatever comes behind a send finds its message stored.
+    if !send::CODES.contains(&request.code) {
+        sends.append(broker);
+    }
+    match request.code {
+        request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => {
+            sends.add(broker, request)
+        }
+        request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => pull::pull(broker, request),
+        request::QUERY_CONSUMER_OFFSET => answer(request, |request| offset::query(broker, request)),
+        request::UPDATE_CONSUMER_OFFSET => {
+            answer(request, |request| offset::update(broker, request))
+        }
+        request::GET_MAX_OFFSET => answer(request, |request| offset::max(broker, request)),
+        request::GET_MIN_OFFSET => answer(request, |request| offset::min(broker, request)),
+        request::HEART_BEAT => answer(request, |request| client::heartbeat(broker, request)),
+        request::UNREGISTER_CLIENT => {
+            answer(request, |request| client::unregister(broker, request))
+        }
+        request::GET_CONSUMER_LIST_BY_GROUP => {
+            answer(request, |request| client::list(broker, request))
+        }
+        request::CHECK_CLIENT_CONFIG => {
+            answer(request, |request| client::check_config(broker, request))
+        }
+        request::LOCK_BATCH_MQ => answer(request, |request| lock::lock(broker, request)),
+        request::UNLOCK_BATCH_MQ => answer(request, |request| lock::unlock(broker, request)),
+        _ => {
+            broker.counters.unknown.fetch_add(1, Ordering::Relaxed);
+            request.refuse_unknown();
+        }
+    }
+}

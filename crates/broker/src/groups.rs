@@ -1,0 +1,99 @@
+//! Subscription groups: what a consumer group may do, made by its first heartbeat or pull, kept in subscriptionGroup.json.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use protocol::bodies::{SubscriptionGroup, SubscriptionGroupTable};
+
+use crate::limits;
+use crate::topics::allowed_in_name;
+
+#[cfg(test)]
+mod tests;
+
+/// Groups every broker has.
+const BOOT: [&str; 8] = [
+    "TOOLS_CONSUMER",
+    "FILTERSRV_CONSUMER",
+    "SELF_TEST_C_GROUP",
+    "CID_ONS-HTTP-PROXY",
+    "CID_ONSAPI_PULL",
+    "CID_ONSAPI_PERMISSION",
+    "CID_ONSAPI_OWNER",
+    "CID_RMQ_SYS_TRANS",
+];
+
+/// Groups with this prefix are made even where autoCreateSubscriptionGroup is off.
+const SYSTEM_PREFIX: &str = "CID_RMQ_SYS_";
+
+/// Groups by name. Reading takes an [`Arc`]; a change puts a new one in its place.
+pub(crate) struct Groups {
+    /// The file as loaded: what this build does not interpret is written back untouched.
+    file: SubscriptionGroupTable,
+    table: HashMap<String, Arc<SubscriptionGroup>>,
+    auto_create: bool,
+}
+
+fn named(group: &str) -> SubscriptionGroup {
+    SubscriptionGroup {
+        group_name: group.to_owned(),
+        ..SubscriptionGroup::default()
+    }
+}
+
+impl Groups {
+    pub(crate) fn boot(auto_create: bool) -> Groups {
+        let group = |name: &&str| (name.to_string(), Arc::new(named(name)));
+        Groups {
+            file: SubscriptionGroupTable::default(),
+            table: BOOT.iter().map(group).collect(),
+            auto_create,
+        }
+    }
+
+    /// Lays subscriptionGroup.json over the boot groups.
+    pub(crate) fn load(&mut self, mut file: SubscriptionGroupTable) {
+        let groups = std::mem::take(&mut file.subscription_group_table);
+        self.table.extend(
+            groups
+                .into_iter()
+                .map(|(name, group)| (name, Arc::new(group))),
+        );
+        self.file = file;
+    }
+
+    pub(crate) fn find(&self, group: &str) -> Option<&Arc<SubscriptionGroup>> {
+        self.table.get(group)
+    }
+
+    /// Makes a group if that is allowed and the name is legal; `None` if it is not there afterwards.
+    pub(crate) fn create(&mut self, group: &str, now_ms: i64) -> Option<Arc<SubscriptionGroup>> {
+        if let Some(existing) = self.table.get(group) {
+            return Some(existing.clone());
+        }
+        let allowed = self.auto_create || group.starts_with(SYSTEM_PREFIX);
+        let legal = !group.is_empty()
+            && group.len() <= limits::GROUP_NAME_MAX
+            && group.bytes().all(allowed_in_name);
+        if !allowed || !legal || self.table.len() >= limits::GROUPS_MAX {
+            return None;
+        }
+        let config = Arc::new(named(group));
+        self.table.insert(group.to_owned(), config.clone());
+        self.file.data_version = self.file.data_version.next(now_ms);
+        Some(config)
+    }
+
+    /// What subscriptionGroup.json holds.
+    pub(crate) fn to_table(&self) -> SubscriptionGroupTable {
+        let groups = self
+            .table
+            .iter()
+            .map(|(name, group)| (name.clone(), (**group).clone()))
+            .collect();
+        SubscriptionGroupTable {
+            subscription_group_table: groups,
+            ..self.file.clone()
+        }
+    }
+}

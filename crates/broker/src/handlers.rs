@@ -1,0 +1,48 @@
+//! What each request means: a file per subject.
+
+pub(crate) mod client;
+pub(crate) mod lock;
+pub(crate) mod offset;
+pub(crate) mod pull;
+pub(crate) mod send;
+
+use protocol::codes::response;
+use protocol::command::Header;
+use protocol::fastjson;
+use remoting::{Body, Request};
+use serde::de::DeserializeOwned;
+
+use crate::refusal::Refusal;
+
+/// What a client gets that asked for something at hand.
+pub(crate) struct Answer<H> {
+    pub(crate) header: H,
+    pub(crate) body: Body,
+}
+
+impl<H> Answer<H> {
+    pub(crate) fn header(header: H) -> Answer<H> {
+        Answer {
+            header,
+            body: Body::None,
+        }
+    }
+}
+
+/// The request's JSON body.
+pub(crate) fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
+    let name = protocol::codes::request::name(request.code).unwrap_or("request");
+    fastjson::from_slice(request.body())
+        .map_err(|error| Refusal::system(format!("{name} body: {error}")))
+}
+
+/// Answers with what `handler` makes of the request.
+pub(crate) fn answer<H: for<'h> Header<'h>>(
+    request: Request,
+    handler: impl FnOnce(&Request) -> Result<Answer<H>, Refusal>,
+) {
+    match handler(&request) {
+        Ok(Answer { header, body }) => request.reply(response::SUCCESS, None, &header, body),
+        Err(refusal) => request.refuse(refusal.code, &refusal.remark),
+    }
+}

@@ -1,0 +1,119 @@
+//! Offsets: a group's own (14, 15) and a queue's ends (30, 31).
+
+use protocol::QueueOffset;
+use protocol::codes::response;
+use protocol::command::NoHeader;
+use protocol::headers::offset::{
+    MaxOffset, MinOffset, OffsetResponse, QueryConsumerOffset, UpdateConsumerOffset,
+};
+use remoting::Request;
+use store::{Queue, ReadError, ReadLimits};
+
+use super::Answer;
+use crate::broker::Broker;
+use crate::limits;
+use crate::refusal::Refusal;
+
+#[cfg(test)]
+mod tests;
+
+type Offset = Result<Answer<OffsetResponse>, Refusal>;
+
+fn found(offset: QueueOffset) -> Offset {
+    Ok(Answer::header(OffsetResponse { offset }))
+}
+
+/// 14: where the group goes on. A group without an offset begins at 0 while the queue's first message is young, whatever
+/// the client prefers, so that a consumer started right after its first producer misses nothing.
+pub(crate) fn query(broker: &Broker, request: &Request) -> Offset {
+    let header: QueryConsumerOffset<'_> = request.header()?;
+    let (group, topic) = (header.consumer_group.to_str(), header.topic.to_str());
+    let committed = broker
+        .offsets
+        .state
+        .read()
+        .committed(&group, &topic, header.queue_id);
+    if let Some(offset) = committed.filter(|offset| offset.0 >= 0) {
+        return found(offset);
+    }
+    let not_found = |remark: &'static str| Err(Refusal::new(response::QUERY_NOT_FOUND, remark));
+    if header.set_zero_if_not_found == Some(false) {
+        return not_found("Not found, do not set to zero, maybe this group boot first");
+    }
+    match broker.store.queue(&topic, header.queue_id) {
+        Some(queue) if starts_young(broker, &queue)? => found(QueueOffset(0)),
+        _ => not_found("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"),
+    }
+}
+
+/// Whether the queue still has its very first message, and that one is near the end of the log (where Apache asks whether
+/// it is within 40 % of the machine's memory).
+fn starts_young(broker: &Broker, queue: &Queue) -> Result<bool, Refusal> {
+    if queue.min().0 > 0 {
+        return Ok(false);
+    }
+    let one = ReadLimits {
+        messages_max: 1,
+        scan_bytes_max: 0,
+        ..broker.config.read_limits
+    };
+    let mut first = None;
+    broker
+        .store
+        .read(queue, QueueOffset(0), &one, |entry| {
+            first = Some(entry.log_offset);
+            false
+        })
+        .map_err(unreadable)?;
+    Ok(first.is_some_and(|first| broker.store.log_end().0 - first.0 <= one.hot_window_bytes))
+}
+
+/// 15: the group consumed everything before an offset.
+pub(crate) fn update(broker: &Broker, request: &Request) -> Result<Answer<NoHeader>, Refusal> {
+    let header: UpdateConsumerOffset<'_> = request.header()?;
+    let (group, topic) = (header.consumer_group.to_str(), header.topic.to_str());
+    if broker.groups.state.read().find(&group).is_none() {
+        return Err(Refusal::new(
+            response::SUBSCRIPTION_GROUP_NOT_EXIST,
+            format!("Group {group} not exist!"),
+        ));
+    }
+    if broker.topic(&topic).is_none() {
+        return Err(Refusal::new(
+            response::TOPIC_NOT_EXIST,
+            format!("Topic {topic} not exist!"),
+        ));
+    }
+    if !(0..limits::QUEUES_MAX).contains(&header.queue_id) {
+        let remark = format!("QueueId is {}, topic is {topic}", header.queue_id);
+        return Err(Refusal::new(response::INVALID_PARAMETER, remark));
+    }
+    let mut offsets = broker.offsets.state.write();
+    offsets.commit(
+        &group,
+        &topic,
+        header.queue_id,
+        header.commit_offset,
+        broker.clock.now_ms(),
+    );
+    Ok(Answer::header(NoHeader))
+}
+
+/// 30: the offset behind the newest message. Of a queue that is not there, 0.
+pub(crate) fn max(broker: &Broker, request: &Request) -> Offset {
+    let header: MaxOffset<'_> = request.header()?;
+    let queue = broker.store.queue(&header.topic.to_str(), header.queue_id);
+    found(queue.map_or(QueueOffset(0), |queue| queue.max_visible()))
+}
+
+/// 31: the offset of the oldest message. Of a queue that is not there, 0.
+pub(crate) fn min(broker: &Broker, request: &Request) -> Offset {
+    let header: MinOffset<'_> = request.header()?;
+    let queue = broker.store.queue(&header.topic.to_str(), header.queue_id);
+    found(queue.map_or(QueueOffset(0), |queue| queue.min()))
+}
+
+fn unreadable(error: ReadError) -> Refusal {
+    tracing::error!(%error, "can't read a queue");
+    Refusal::system(error.to_string())
+}

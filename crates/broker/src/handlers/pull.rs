@@ -1,0 +1,407 @@
+//! PULL 11 and 361: who may read what, the read, and the hold of those who wait for a message.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::QueueOffset;
+use protocol::bodies::{SubscriptionData, SubscriptionGroup, TopicConfig};
+use protocol::codes::{request, response};
+use protocol::command::HeaderError;
+use protocol::headers::pull::{PullMessage, PullMessageResponse, PullRefused};
+use protocol::tags::TagFilter;
+use remoting::{Body, Peer, ReplyTo, Request};
+use store::{Queue, Read, ReadLimits, ReadStatus, Store};
+use tokio::time::Instant;
+
+use crate::broker::Broker;
+use crate::clients::Subscription;
+use crate::limits;
+use crate::refusal::{Refusal, SEE};
+use crate::topics::perm;
+
+#[cfg(test)]
+mod tests;
+
+/// Bits of a pull's sys flag (`PullSysFlag`).
+mod flag {
+    pub(super) const COMMIT_OFFSET: i32 = 1;
+    pub(super) const SUSPEND: i32 = 2;
+    pub(super) const SUBSCRIPTION: i32 = 4;
+}
+
+/// Why a pull is refused (`ForbiddenType`), for the clients that look.
+mod forbidden {
+    pub(super) const BROKER: i32 = 1;
+    pub(super) const GROUP: i32 = 2;
+    pub(super) const TOPIC: i32 = 3;
+    pub(super) const BROADCASTING: i32 = 4;
+}
+
+/// A pull that passed its checks: all that is needed to read, now and again after waiting. Holds nothing of the request's frame.
+struct Pull {
+    queue: Arc<Queue>,
+    from: QueueOffset,
+    limits: ReadLimits,
+    subscription: Arc<Subscription>,
+    topic_sys_flag: i32,
+    group_sys_flag: i32,
+}
+
+/// A refused pull says what forbids it.
+struct Forbidden {
+    refusal: Refusal,
+    kind: Option<i32>,
+}
+
+impl From<Refusal> for Forbidden {
+    fn from(refusal: Refusal) -> Forbidden {
+        Forbidden {
+            refusal,
+            kind: None,
+        }
+    }
+}
+
+impl From<HeaderError> for Forbidden {
+    fn from(error: HeaderError) -> Forbidden {
+        Refusal::from(error).into()
+    }
+}
+
+/// Answers with messages, with where to go on, or later.
+pub(crate) fn pull(broker: &Broker, request: Request) {
+    let (pull, wait_ms) = match check(broker, &request) {
+        Ok(checked) => checked,
+        Err(forbidden) => return refuse(request.into_reply(), &forbidden),
+    };
+    let reply = request.into_reply();
+    match pull.read(pull.from, &broker.store) {
+        Ok(read) if wait_ms > 0 && is_at_end(read.status, pull.from) => {
+            hold(broker, pull, reply, wait_ms, read)
+        }
+        Ok(read) => pull.answer(reply, read),
+        Err(refusal) => refuse(reply, &refusal.into()),
+    }
+}
+
+/// Whether an expression type means tags; clients may leave it out.
+pub(crate) fn is_tag(expression_type: &str) -> bool {
+    matches!(expression_type, "" | "TAG")
+}
+
+/// Whether the next message to come is the one the client asks for.
+fn is_at_end(status: ReadStatus, from: QueueOffset) -> bool {
+    status == ReadStatus::OffsetOverflowOne
+        || (status == ReadStatus::NoMessageInQueue && from.0 == 0)
+}
+
+/// All checks in Apache's order; returns what to read and for how long the client would wait.
+fn check(broker: &Broker, request: &Request) -> Result<(Pull, i64), Forbidden> {
+    let header: PullMessage<'_> = request.header()?;
+    let (group, topic) = (header.consumer_group.to_str(), header.topic.to_str());
+    if broker.config.broker_permission & perm::READ == 0 {
+        let remark = format!(
+            "the broker[{}] pulling message is forbidden",
+            broker.identity.host()
+        );
+        return Err(no_permission(remark, forbidden::BROKER));
+    }
+    if request.code == request::LITE_PULL_MESSAGE && !broker.config.lite_pull_enabled {
+        let remark = format!(
+            "the broker[{}] for lite pull consumer is forbidden",
+            broker.identity.host()
+        );
+        return Err(no_permission(remark, forbidden::BROKER));
+    }
+    let settings = broker.group(&group).ok_or_else(|| {
+        let remark = format!("subscription group [{group}] does not exist, {SEE}");
+        Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark)
+    })?;
+    if !settings.consume_enable {
+        return Err(no_permission(
+            format!("subscription group no permission, {group}"),
+            forbidden::GROUP,
+        ));
+    }
+    let config = broker.topic(&topic).ok_or_else(|| {
+        Refusal::new(
+            response::TOPIC_NOT_EXIST,
+            format!("topic[{topic}] not exist, apply first please! {SEE}"),
+        )
+    })?;
+    if config.perm & perm::READ == 0 {
+        return Err(no_permission(
+            format!("the topic[{topic}] pulling message is forbidden"),
+            forbidden::TOPIC,
+        ));
+    }
+    check_queue(&header, &config, request.peer())?;
+    let subscription = subscription(broker, &header, &group, &topic, &settings)?;
+    let queue = broker
+        .store
+        .queue_or_create(&topic, header.queue_id)
+        .map_err(|error| Refusal::new(response::INVALID_PARAMETER, error.to_string()))?;
+    if header.sys_flag & flag::COMMIT_OFFSET != 0 {
+        let mut offsets = broker.offsets.state.write();
+        offsets.commit(
+            &group,
+            &topic,
+            header.queue_id,
+            header.commit_offset,
+            broker.clock.now_ms(),
+        );
+    }
+    let pull = Pull {
+        queue,
+        from: header.queue_offset,
+        limits: read_limits(broker, &header),
+        subscription,
+        topic_sys_flag: config.topic_sys_flag,
+        group_sys_flag: settings.group_sys_flag,
+    };
+    Ok((pull, wait_ms(broker, &header)))
+}
+
+fn check_queue(header: &PullMessage<'_>, config: &TopicConfig, peer: &Peer) -> Result<(), Refusal> {
+    if (0..config.read_queue_nums).contains(&header.queue_id) {
+        return Ok(());
+    }
+    let remark = format!(
+        "queueId[{}] is illegal, topic:[{}] topicConfig.readQueueNums:[{}] consumer:[{}]",
+        header.queue_id,
+        config.topic_name,
+        config.read_queue_nums,
+        peer.remote_addr(),
+    );
+    Err(Refusal::new(response::INVALID_PARAMETER, remark))
+}
+
+/// What the group wants of the topic: as the request says, or as the group's heartbeats said.
+fn subscription(
+    broker: &Broker,
+    header: &PullMessage<'_>,
+    group: &str,
+    topic: &str,
+    settings: &SubscriptionGroup,
+) -> Result<Arc<Subscription>, Forbidden> {
+    let subscription = if header.sys_flag & flag::SUBSCRIPTION != 0 {
+        of_request(header, topic)?
+    } else {
+        of_heartbeats(broker, header, group, topic, settings)?
+    };
+    let kind = &subscription.data.expression_type;
+    if !is_tag(kind) {
+        let remark = format!("The broker does not support consumer to filter message by {kind}");
+        return Err(Refusal::system(remark).into());
+    }
+    Ok(subscription)
+}
+
+fn of_request(header: &PullMessage<'_>, topic: &str) -> Result<Arc<Subscription>, Refusal> {
+    let expression = header
+        .subscription
+        .map(|text| text.to_str().into_owned())
+        .unwrap_or_default();
+    let tags = TagFilter::parse(&expression).map_err(|_| {
+        Refusal::new(
+            response::SUBSCRIPTION_PARSE_FAILED,
+            "parse the consumer's subscription failed",
+        )
+    })?;
+    let data = SubscriptionData {
+        topic: topic.to_owned(),
+        sub_string: expression,
+        sub_version: header.sub_version,
+        expression_type: header
+            .expression_type
+            .map(|text| text.to_str().into_owned())
+            .unwrap_or_default(),
+        ..SubscriptionData::default()
+    };
+    Ok(Arc::new(Subscription { data, tags }))
+}
+
+fn of_heartbeats(
+    broker: &Broker,
+    header: &PullMessage<'_>,
+    group: &str,
+    topic: &str,
+    settings: &SubscriptionGroup,
+) -> Result<Arc<Subscription>, Forbidden> {
+    let missing = |what: &str| {
+        Refusal::new(
+            response::SUBSCRIPTION_NOT_EXIST,
+            format!("{what} not exist{SEE}"),
+        )
+    };
+    let clients = broker.clients.lock();
+    let members = clients
+        .group(group)
+        .ok_or_else(|| missing("the consumer's group info"))?;
+    if members.broadcasting && !settings.consume_broadcast_enable {
+        let remark = format!("the consumer group[{group}] can not consume by broadcast way");
+        return Err(no_permission(remark, forbidden::BROADCASTING));
+    }
+    let subscription = members
+        .subscription(topic)
+        .ok_or_else(|| missing("the consumer's subscription"))?;
+    if subscription.data.sub_version < header.sub_version {
+        return Err(Refusal::new(
+            response::SUBSCRIPTION_NOT_LATEST,
+            "the consumer's subscription not latest",
+        )
+        .into());
+    }
+    Ok(subscription.clone())
+}
+
+fn read_limits(broker: &Broker, header: &PullMessage<'_>) -> ReadLimits {
+    let positive = |number: i32| usize::try_from(number).unwrap_or(0);
+    let wanted = broker.config.read_limits;
+    ReadLimits {
+        messages_max: positive(header.max_msg_nums.min(limits::PULL_MAX)),
+        bytes_max: header.max_msg_bytes.map_or(wanted.bytes_max, positive),
+        ..wanted
+    }
+}
+
+/// How long the client agreed to wait if there is nothing.
+fn wait_ms(broker: &Broker, header: &PullMessage<'_>) -> i64 {
+    if header.sys_flag & flag::SUSPEND == 0 {
+        return 0;
+    }
+    match broker.config.long_polling_enabled {
+        true => header.suspend_timeout_millis.min(limits::HOLD_MS_MAX),
+        false => broker.config.short_polling_ms,
+    }
+}
+
+/// Waits for a message in a task that ends with the client's connection.
+fn hold(broker: &Broker, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read: Read) {
+    let Some(place) = broker.holds.place() else {
+        return pull.answer(reply, read);
+    };
+    reply.hold();
+    let peer = reply.peer().id();
+    let (store, stopped) = (broker.store.clone(), broker.holds.stopped());
+    let deadline = Instant::now() + Duration::from_millis(wait_ms.unsigned_abs());
+    broker.holds.start(peer, async move {
+        let _place = place;
+        match pull.wait(&store, deadline, stopped).await {
+            Ok(read) => pull.answer(reply, read),
+            Err(refusal) => refuse(reply, &refusal.into()),
+        }
+    });
+}
+
+impl Pull {
+    fn read(&self, from: QueueOffset, store: &Store) -> Result<Read, Refusal> {
+        let tags = &self.subscription.tags;
+        let read = store.read(&self.queue, from, &self.limits, |entry| {
+            tags.matches(entry.tags_code)
+        });
+        read.map_err(|error| {
+            let (topic, queue_id) = (self.queue.topic(), self.queue.id());
+            tracing::error!(topic, queue_id, from = from.0, %error, "can't read messages");
+            Refusal::system(error.to_string())
+        })
+    }
+
+    /// Reads once there is something to read, or at the deadline. Messages the filter leaves out are stepped over while
+    /// waiting; the client hears of them soon, so that its offset moves on.
+    async fn wait(
+        &self,
+        store: &Store,
+        mut deadline: Instant,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<Read, Refusal> {
+        let mut stopped = pin!(stopped);
+        let mut from = self.from;
+        let mut skipped = None;
+        loop {
+            let arrived = tokio::select! {
+                () = self.queue.arrival(from) => true,
+                () = tokio::time::sleep_until(deadline) => false,
+                () = &mut stopped => false,
+            };
+            if let (false, Some(read)) = (arrived, skipped.take()) {
+                return Ok(read);
+            }
+            let read = self.read(from, store)?;
+            if !arrived || read.status != ReadStatus::NoMatchedMessage {
+                return Ok(read);
+            }
+            from = read.next;
+            deadline = deadline.min(Instant::now() + limits::HOLD_SKIPPED_MAX);
+            skipped = Some(read);
+        }
+    }
+
+    fn answer(&self, reply: ReplyTo, read: Read) {
+        let header = PullMessageResponse {
+            suggest_which_broker_id: MASTER_ID,
+            next_begin_offset: read.next,
+            min_offset: read.min,
+            max_offset: read.max,
+            offset_delta: None,
+            topic_sys_flag: Some(self.topic_sys_flag),
+            group_sys_flag: Some(self.group_sys_flag),
+            forbidden_type: None,
+        };
+        let code = code_of(read.status, self.from);
+        reply.send(code, Some(name_of(read.status)), &header, read.records);
+    }
+}
+
+/// There are no slaves to read from yet.
+const MASTER_ID: i64 = 0;
+
+/// What a read means to the client that asked for messages from `from` on.
+fn code_of(status: ReadStatus, from: QueueOffset) -> i32 {
+    match status {
+        ReadStatus::Found => response::SUCCESS,
+        ReadStatus::NoMatchedMessage | ReadStatus::MessageWasRemoving => {
+            response::PULL_RETRY_IMMEDIATELY
+        }
+        ReadStatus::NoMessageInQueue if from.0 != 0 => response::PULL_OFFSET_MOVED,
+        ReadStatus::NoMessageInQueue
+        | ReadStatus::OffsetFoundNull
+        | ReadStatus::OffsetOverflowOne => response::PULL_NOT_FOUND,
+        ReadStatus::OffsetOverflowBadly | ReadStatus::OffsetTooSmall => response::PULL_OFFSET_MOVED,
+    }
+}
+
+/// The remark of every answer to a pull.
+fn name_of(status: ReadStatus) -> &'static str {
+    match status {
+        ReadStatus::Found => "FOUND",
+        ReadStatus::NoMatchedMessage => "NO_MATCHED_MESSAGE",
+        ReadStatus::MessageWasRemoving => "MESSAGE_WAS_REMOVING",
+        ReadStatus::OffsetFoundNull => "OFFSET_FOUND_NULL",
+        ReadStatus::OffsetOverflowBadly => "OFFSET_OVERFLOW_BADLY",
+        ReadStatus::OffsetOverflowOne => "OFFSET_OVERFLOW_ONE",
+        ReadStatus::OffsetTooSmall => "OFFSET_TOO_SMALL",
+        ReadStatus::NoMessageInQueue => "NO_MESSAGE_IN_QUEUE",
+    }
+}
+
+fn no_permission(remark: String, kind: i32) -> Forbidden {
+    Forbidden {
+        refusal: Refusal::new(response::NO_PERMISSION, remark),
+        kind: Some(kind),
+    }
+}
+
+fn refuse(reply: ReplyTo, forbidden: &Forbidden) {
+    let header = PullRefused {
+        forbidden_type: forbidden.kind,
+    };
+    reply.send(
+        forbidden.refusal.code,
+        Some(&forbidden.refusal.remark),
+        &header,
+        Body::None,
+    );
+}

@@ -1,0 +1,441 @@
+//! SEND 10, 310, 320: check, rewrite, append what one read brought as one batch, answer when the flush mode allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::codes::{request, response};
+use protocol::headers::send::{SendMessage, SendMessageResponse, SendMessageV2, SendRefused};
+use protocol::message_id::MessageId;
+use protocol::record::{BatchMessage, Record, messages_of_batch};
+use protocol::text::Text;
+use protocol::{LogOffset, QueueOffset};
+use remoting::{Body, ReplyTo, Request};
+use store::{AppendError, Appended, Batch, Store};
+
+use crate::broker::{Broker, Identity};
+use crate::limits;
+use crate::refusal::{Refusal, SEE};
+use crate::topics::{self, NotCreated, perm};
+
+use self::checks::Unacceptable;
+
+pub(crate) mod checks;
+
+#[cfg(test)]
+mod tests;
+
+/// The codes whose requests go into a batch.
+pub(crate) const CODES: [i32; 3] = [
+    request::SEND_MESSAGE,
+    request::SEND_MESSAGE_V2,
+    request::SEND_BATCH_MESSAGE,
+];
+
+/// The consecutive sends of one read, on their way to one append.
+#[derive(Default)]
+pub(crate) struct Sends {
+    batch: Batch,
+    waiting: Vec<Waiting>,
+    /// A topic was made on the way: nameservers are told before the client is.
+    topic_made: bool,
+    /// Reused for the properties of one message after the other.
+    properties: Vec<u8>,
+}
+
+/// A send whose records are in the batch.
+struct Waiting {
+    reply: ReplyTo,
+    /// Its records' places in the batch.
+    records: std::ops::Range<usize>,
+    queue_id: i32,
+    unique_key: Option<String>,
+}
+
+/// Where a send goes, after all checks that need no body.
+struct Target {
+    topic: String,
+    queue_id: i32,
+    dead_letter: bool,
+}
+
+impl Sends {
+    /// Checks and encodes one send. A refused one is answered at once.
+    pub(crate) fn add(&mut self, broker: &Broker, request: Request) {
+        if self.batch.bytes() + request.body().len() > limits::SEND_BATCH_BYTES {
+            self.append(broker);
+        }
+        let first = self.batch.len();
+        match self.encode(broker, &request) {
+            Ok((queue_id, unique_key)) => {
+                let records = first..self.batch.len();
+                self.waiting.push(Waiting {
+                    reply: request.into_reply(),
+                    records,
+                    queue_id,
+                    unique_key,
+                });
+            }
+            Err(refusal) => refuse(&broker.identity, request.into_reply(), &refusal),
+        }
+    }
+
+    fn encode(
+        &mut self,
+        broker: &Broker,
+        request: &Request,
+    ) -> Result<(i32, Option<String>), Refusal> {
+        let header: SendMessageV2<'_> = match request.code {
+            request::SEND_MESSAGE => request.header::<SendMessage<'_>>()?.into(),
+            _ => request.header()?,
+        };
+        let target = self.target(broker, request, &header)?;
+        self.properties.clear();
+        if let Some(text) = header.properties {
+            text.append_to(&mut self.properties);
+        }
+        let unique_key = match header.batch {
+            Some(true) => self.encode_batch(broker, request, &header, &target)?,
+            _ => self.encode_one(broker, request, &header, &target)?,
+        };
+        Ok((target.queue_id, unique_key))
+    }
+
+    fn target(
+        &mut self,
+        broker: &Broker,
+        request: &Request,
+        header: &SendMessageV2<'_>,
+    ) -> Result<Target, Refusal> {
+        let topic = header.topic.to_str();
+        checks::topic(&topic)?;
+        let config = match broker.topic(&topic) {
+            Some(config) => config,
+            None => {
+                let config = broker
+                    .make_topic(&topic, header)
+                    .map_err(|error| topic_refusal(&topic, &error))?;
+                self.topic_made = true;
+                config
+            }
+        };
+        if broker.config.broker_permission & perm::WRITE == 0 && config.order {
+            return Err(Unacceptable::BrokerForbidden(broker.identity.host()).into());
+        }
+        let producer = || request.peer().remote_addr().to_string();
+        let queue_id = checks::queue(header.queue_id, &config, broker.next_turn(), producer)?;
+        checks::transaction(header.sys_flag)?;
+        let group = topic.strip_prefix(topics::RETRY_PREFIX);
+        let dead_letter = match group {
+            Some(group) => is_dead_letter(broker, group, header)?,
+            None => false,
+        };
+        if let (Some(group), true) = (group, dead_letter) {
+            let topic = format!("{}{group}", topics::DEAD_LETTER_PREFIX);
+            broker
+                .own_topic(&topic, 1, false, 0)
+                .map_err(|error| topic_refusal(&topic, &error))?;
+            return Ok(Target {
+                topic,
+                queue_id: 0,
+                dead_letter,
+            });
+        }
+        Ok(Target {
+            topic: topic.into_owned(),
+            queue_id,
+            dead_letter,
+        })
+    }
+
+    fn encode_one(
+        &mut self,
+        broker: &Broker,
+        request: &Request,
+        header: &SendMessageV2<'_>,
+        target: &Target,
+    ) -> Result<Option<String>, Refusal> {
+        if target.dead_letter {
+            self.properties = checks::as_dead_letter(&self.properties);
+        }
+        let fresh_key = || broker.unique_keys.next(broker.clock.now_ms());
+        let seen = checks::rewrite(
+            &mut self.properties,
+            &broker.identity.own(),
+            Some(fresh_key),
+        )?;
+        let message = BatchMessage {
+            flag: header.flag,
+            body: request.body(),
+            properties: &self.properties,
+        };
+        checks::lengths(
+            message.body.len(),
+            message.properties.len(),
+            broker.config.message_bytes_max,
+        )?;
+        push(
+            &mut self.batch,
+            broker,
+            request,
+            header,
+            target,
+            &message,
+            seen.tags_code,
+        )?;
+        Ok(seen.unique_key)
+    }
+
+    /// Apache puts the properties of the batch, its unique key among them, behind those of every message in it.
+    fn encode_batch(
+        &mut self,
+        broker: &Broker,
+        request: &Request,
+        header: &SendMessageV2<'_>,
+        target: &Target,
+    ) -> Result<Option<String>, Refusal> {
+        checks::batch(
+            &target.topic,
+            request.body().len(),
+            broker.config.message_bytes_max,
+        )?;
+        let no_key = None::<fn() -> String>;
+        let seen = checks::rewrite(&mut self.properties, &broker.identity.own(), no_key)?;
+        let mut parts = Vec::new();
+        for message in messages_of_batch(request.body()) {
+            let message = message.map_err(|error| Unacceptable::Batch(error.to_string()))?;
+            let mut combined = message.properties.to_vec();
+            checks::join(&mut combined, &self.properties);
+            checks::lengths(
+                message.body.len(),
+                combined.len(),
+                broker.config.message_bytes_max,
+            )?;
+            parts.push((message, checks::inspect(&combined)?.0.tags_code, combined));
+        }
+        for (message, tags_code, combined) in &parts {
+            let message = BatchMessage {
+                properties: combined,
+                ..*message
+            };
+            push(
+                &mut self.batch,
+                broker,
+                request,
+                header,
+                target,
+                &message,
+                *tags_code,
+            )?;
+        }
+        Ok(seen.unique_key)
+    }
+}
+
+/// One message more in the batch.
+fn push(
+    batch: &mut Batch,
+    broker: &Broker,
+    request: &Request,
+    header: &SendMessageV2<'_>,
+    target: &Target,
+    message: &BatchMessage<'_>,
+    tags_code: i64,
+) -> Result<(), Refusal> {
+    let illegal = |error: String| Refusal::new(response::MESSAGE_ILLEGAL, error);
+    let queue = broker
+        .store
+        .queue_or_create(&target.topic, target.queue_id)
+        .map_err(|error| illegal(error.to_string()))?;
+    let record = Record {
+        queue_id: target.queue_id,
+        flag: message.flag,
+        queue_offset: QueueOffset(0),
+        log_offset: LogOffset(0),
+        sys_flag: header.sys_flag,
+        born_timestamp: header.born_timestamp,
+        born_host: request.peer().remote_addr(),
+        store_timestamp: 0,
+        store_host: broker.identity.advertised.socket,
+        reconsume_times: header.reconsume_times.unwrap_or(0),
+        prepared_transaction_offset: 0,
+        body: message.body,
+        topic: &target.topic,
+        properties: message.properties,
+    };
+    batch
+        .push(&queue, &record, tags_code)
+        .map_err(|error| illegal(error.to_string()))
+}
+
+/// Whether a message to the group's retry topic has been tried too often, or belongs to an orderly group, whose retries
+/// must not overtake it.
+fn is_dead_letter(
+    broker: &Broker,
+    group: &str,
+    header: &SendMessageV2<'_>,
+) -> Result<bool, Refusal> {
+    let Some(config) = broker.group(group) else {
+        let remark = format!("subscription group not exist, {group} {SEE}");
+        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+    };
+    let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
+    let too_often = header.reconsume_times.unwrap_or(0) > tries_max;
+    Ok(too_often || broker.locks.lock().held(group, broker.clock.now_ms()))
+}
+
+impl Sends {
+    /// Appends what came together and sees to its answers.
+    pub(crate) fn append(&mut self, broker: &Broker) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut batch = std::mem::take(&mut self.batch);
+        let topic_made = std::mem::take(&mut self.topic_made);
+        let identity = broker.identity.clone();
+        match broker.store.append(&mut batch, broker.clock.now_ms()) {
+            Ok(appended) => Stored {
+                identity,
+                waiting,
+                appended,
+            }
+            .acknowledge(broker, topic_made),
+            Err(error) => {
+                let refusal = append_refusal(&error);
+                waiting
+                    .into_iter()
+                    .for_each(|send| refuse(&identity, send.reply, &refusal));
+            }
+        }
+    }
+}
+
+/// Sends whose records are in the log.
+struct Stored {
+    identity: Arc<Identity>,
+    waiting: Vec<Waiting>,
+    appended: Appended,
+}
+
+impl Stored {
+    /// Answers now, or when the flush mode allows it.
+    fn acknowledge(self, broker: &Broker, topic_made: bool) {
+        let sync_flush = broker.config.store.sync_flush;
+        if sync_flush {
+            broker.flusher.wake();
+        }
+        if !sync_flush && !topic_made {
+            return self.answer(response::SUCCESS);
+        }
+        let (store, registration) = (broker.store.clone(), broker.registration.clone());
+        let flush_timeout = broker.config.sync_flush_timeout;
+        broker.tasks.spawn(async move {
+            if topic_made {
+                registration.told().await;
+            }
+            if sync_flush {
+                self.await_flush(&store, flush_timeout).await
+            } else {
+                self.answer(response::SUCCESS)
+            }
+        });
+    }
+
+    async fn await_flush(self, store: &Store, timeout: Duration) {
+        let durable = store.durable().reached(self.appended.end.0);
+        match tokio::time::timeout(timeout, durable).await {
+            Ok(Ok(())) => self.answer(response::SUCCESS),
+            Ok(Err(sealed)) => {
+                let refusal = Refusal::new(response::SERVICE_NOT_AVAILABLE, sealed.to_string());
+                self.waiting
+                    .into_iter()
+                    .for_each(|send| refuse(&self.identity, send.reply, &refusal));
+            }
+            Err(_) => self.answer(response::FLUSH_DISK_TIMEOUT),
+        }
+    }
+
+    /// Tells each producer where its message is. Codes other than success say that it may not stay there.
+    fn answer(self, code: i32) {
+        for send in self.waiting {
+            let entries = &self.appended.entries[send.records];
+            let id = |(log_offset, _): &(LogOffset, QueueOffset)| {
+                MessageId {
+                    host: self.identity.advertised.socket,
+                    offset: *log_offset,
+                }
+                .encode()
+            };
+            let ids = match entries {
+                [one] => id(one),
+                several => several.iter().map(id).collect::<Vec<_>>().join(","),
+            };
+            let header = SendMessageResponse {
+                msg_id: Text::plain(&ids),
+                queue_id: send.queue_id,
+                queue_offset: entries
+                    .first()
+                    .map_or(QueueOffset(0), |(_, queue_offset)| *queue_offset),
+                transaction_id: send.unique_key.as_deref().map(Text::plain),
+                batch_uniq_id: None,
+                recall_handle: None,
+                region: Some(Text::plain(&self.identity.region)),
+                trace_on: Some(self.identity.trace_on),
+            };
+            send.reply.send(code, None, &header, Body::None);
+        }
+    }
+}
+
+/// Every answer to a send carries region and trace switch: Java clients fail without them.
+fn refuse(identity: &Identity, reply: ReplyTo, refusal: &Refusal) {
+    let header = SendRefused {
+        region: Text::plain(&identity.region),
+        trace_on: identity.trace_on,
+    };
+    reply.send(refusal.code, Some(&refusal.remark), &header, Body::None);
+}
+
+impl From<Unacceptable> for Refusal {
+    fn from(error: Unacceptable) -> Refusal {
+        let code = match &error {
+            Unacceptable::Name(_) | Unacceptable::Queue { .. } => response::INVALID_PARAMETER,
+            Unacceptable::SystemTopic(_) | Unacceptable::BrokerForbidden(_) => {
+                response::NO_PERMISSION
+            }
+            Unacceptable::Length { .. }
+            | Unacceptable::BatchToRetry(_)
+            | Unacceptable::Unsupported { .. } => response::MESSAGE_ILLEGAL,
+            Unacceptable::BatchLength { .. } | Unacceptable::Batch(_) => response::SYSTEM_ERROR,
+        };
+        Refusal::new(code, error.to_string())
+    }
+}
+
+fn topic_refusal(topic: &str, error: &NotCreated) -> Refusal {
+    match error {
+        NotCreated::NoTemplate => Refusal::new(
+            response::TOPIC_NOT_EXIST,
+            format!("topic[{topic}] not exist, apply first please!{SEE}"),
+        ),
+        NotCreated::TooMany => Refusal::system(format!(
+            "topic[{topic}] not created: this broker has {} topics already",
+            limits::TOPICS_MAX
+        )),
+    }
+}
+
+/// Sealed and full logs answer 14, which makes clients try another broker.
+fn append_refusal(error: &AppendError) -> Refusal {
+    let code = match error {
+        AppendError::DiskFull(_) | AppendError::Sealed(_) | AppendError::Io(_) => {
+            response::SERVICE_NOT_AVAILABLE
+        }
+        AppendError::TooLarge { .. } => response::MESSAGE_ILLEGAL,
+    };
+    let remark = match error {
+        AppendError::TooLarge { .. } => error.to_string(),
+        _ => format!("service not available now. The message was not stored: {error}"),
+    };
+    Refusal::new(code, remark)
+}

@@ -1,0 +1,376 @@
+//! SEND over a socket: what is stored, what is answered, what is refused.
+
+use protocol::QueueOffset;
+use protocol::codes::request::{SEND_BATCH_MESSAGE, SEND_MESSAGE, SEND_MESSAGE_V2};
+use protocol::message_id::MessageId;
+use protocol::properties;
+use protocol::record::Record;
+use remoting::Reply;
+use store::ReadLimits;
+
+use crate::testing::{Client, Fixture, field};
+
+/// The fields of a send in the short form, some of them replaced or (`None`) left out.
+fn fields<'a>(changes: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, &'a str)> {
+    let mut fields = vec![
+        ("a", "producers"),
+        ("b", "Orders"),
+        ("c", "TBW102"),
+        ("d", "4"),
+        ("e", "0"),
+        ("f", "0"),
+        ("g", "1700000000000"),
+        ("h", "7"),
+        ("i", "UNIQ_KEY\u{1}K1\u{2}TAGS\u{1}TagA\u{2}"),
+        ("j", "0"),
+        ("k", "false"),
+        ("m", "false"),
+    ];
+    for (name, value) in changes {
+        fields.retain(|(known, _)| known != name);
+        fields.extend(value.map(|value| (*name, value)));
+    }
+    fields
+}
+
+async fn send(
+    client: &Client,
+    changes: &[(&str, Option<&str>)],
+    body: &str,
+    expect: (i32, &str),
+) -> Reply {
+    client
+        .check(SEND_MESSAGE_V2, &fields(changes), body, expect)
+        .await
+}
+
+/// The records of a queue.
+fn stored(fixture: &Fixture, topic: &str, queue_id: i32) -> Vec<bytes::Bytes> {
+    let store = &fixture.broker().store;
+    let Some(queue) = store.queue(topic, queue_id) else {
+        return Vec::new();
+    };
+    store
+        .read(&queue, QueueOffset(0), &ReadLimits::default(), |_| true)
+        .unwrap()
+        .records
+}
+
+#[tokio::test]
+async fn a_message_is_stored_and_its_place_is_told() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    let reply = send(&client, &[("e", Some("2"))], "hello", (0, "")).await;
+    assert_eq!(field(&reply, "queueId").as_deref(), Some("2"));
+    assert_eq!(field(&reply, "queueOffset").as_deref(), Some("0"));
+    assert_eq!(field(&reply, "transactionId").as_deref(), Some("K1"));
+    assert_eq!(
+        field(&reply, "MSG_REGION").as_deref(),
+        Some("DefaultRegion")
+    );
+    assert_eq!(field(&reply, "TRACE_ON").as_deref(), Some("true"));
+
+    let records = stored(&fixture, "Orders", 2);
+    let record = Record::decode(&records[0], true).unwrap().record;
+    let id = MessageId {
+        host: fixture.running.addrs()[0],
+        offset: record.log_offset,
+    };
+    assert_eq!(field(&reply, "msgId"), Some(id.encode()));
+    assert_eq!(
+        (record.topic, record.body, record.queue_id, record.flag),
+        ("Orders", &b"hello"[..], 2, 7)
+    );
+    assert_eq!(record.born_timestamp, 1_700_000_000_000);
+    assert_eq!(record.born_host, client.connection.local_addr());
+    assert_eq!(record.store_host, fixture.running.addrs()[0]);
+    assert_eq!(properties::find(record.properties, "TAGS"), Some("TagA"));
+    assert_eq!(
+        properties::find(record.properties, "CLUSTER"),
+        Some("DefaultCluster")
+    );
+    assert_eq!(
+        properties::find(record.properties, "MSG_REGION"),
+        Some("DefaultRegion")
+    );
+
+    let again = send(&client, &[("e", Some("2")), ("i", None)], "more", (0, "")).await;
+    assert_eq!(field(&again, "queueOffset").as_deref(), Some("1"));
+    assert_eq!(
+        field(&again, "transactionId").map(|key| key.len()),
+        Some(32),
+        "a key is made"
+    );
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn the_long_form_means_the_same() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    let fields = [
+        ("producerGroup", "producers"),
+        ("topic", "Orders"),
+        ("defaultTopic", "TBW102"),
+        ("defaultTopicQueueNums", "4"),
+        ("queueId", "1"),
+        ("sysFlag", "0"),
+        ("bornTimestamp", "1700000000000"),
+        ("flag", "0"),
+    ];
+    client.check(SEND_MESSAGE, &fields, "hello", (0, "")).await;
+    assert_eq!(stored(&fixture, "Orders", 1).len(), 1);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_and_how() {
+    let fixture = Fixture::with(|config| config.message_bytes_max = 1_000).await;
+    let client = fixture.client().await;
+    let body = "x".repeat(1_001);
+    let properties = format!("a\u{1}{}\u{2}", "p".repeat(33_000));
+    for (changes, body, expect) in [
+        (
+            &[("b", Some("../etc"))][..],
+            "x",
+            (29, "contains illegal characters"),
+        ),
+        (&[("b", None)], "x", (1, "the custom field <b> is null")),
+        (
+            &[("e", Some("many"))],
+            "x",
+            (1, "the custom field <e> is \"many\""),
+        ),
+        (
+            &[("g", Some("9223372036854775808"))],
+            "x",
+            (1, "the custom field <g> is \"9223372036854775808\""),
+        ),
+        (
+            &[("e", Some("4"))],
+            "x",
+            (
+                29,
+                "request queueId[4] is illegal, TopicConfig [topicName=Orders",
+            ),
+        ),
+        (
+            &[("b", Some("SCHEDULE_TOPIC_XXXX"))],
+            "x",
+            (
+                16,
+                "Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden.",
+            ),
+        ),
+        (
+            &[("b", Some("New")), ("c", Some("NoSuchTemplate"))],
+            "x",
+            (17, "topic[New] not exist, apply first please!"),
+        ),
+        (&[], &body, (13, "msg body length limit 1000B")),
+        (&[], "", (13, "a body of 0B")),
+        (&[("i", Some(&properties))], "x", (13, "properties of 33")),
+        (
+            &[("i", Some("DELAY\u{1}3\u{2}"))],
+            "x",
+            (13, "delayed messages (DELAY=3) are not supported"),
+        ),
+        (
+            &[("i", Some("TRAN_MSG\u{1}true\u{2}"))],
+            "x",
+            (13, "transactional messages (TRAN_MSG=true)"),
+        ),
+        (
+            &[("f", Some("4"))],
+            "x",
+            (13, "transactional messages (sysFlag=4)"),
+        ),
+    ] {
+        let reply = send(&client, changes, body, expect).await;
+        assert!(
+            field(&reply, "MSG_REGION").is_some() && field(&reply, "TRACE_ON").is_some(),
+            "{changes:?}"
+        );
+    }
+    assert!(stored(&fixture, "Orders", 0).is_empty());
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_topic_is_made_by_sending_to_it() {
+    let fixture = Fixture::with(|config| config.default_topic_queues = 6).await;
+    let client = fixture.client().await;
+    for (topic, queues, made) in [("Few", "4", 4), ("Many", "64", 6)] {
+        send(
+            &client,
+            &[("b", Some(topic)), ("d", Some(queues))],
+            "x",
+            (0, ""),
+        )
+        .await;
+        let config = fixture.broker().topic(topic).unwrap();
+        assert_eq!(
+            (config.read_queue_nums, config.write_queue_nums, config.perm),
+            (made, made, 6),
+            "{topic}"
+        );
+    }
+    let none = [("b", Some("None")), ("d", Some("-3"))];
+    send(&client, &none, "x", (29, "request queueId[0] is illegal")).await;
+    fixture.stop().await;
+
+    let fixture = Fixture::with(|config| config.auto_create_topics = false).await;
+    let client = fixture.client().await;
+    send(
+        &client,
+        &[("b", Some("Another"))],
+        "x",
+        (17, "topic[Another] not exist, apply first please!"),
+    )
+    .await;
+    fixture.stop().await;
+}
+
+/// One message of a batch.
+fn part(body: &str, properties: &str) -> Vec<u8> {
+    let size = 4 + 4 + 4 + 4 + 4 + body.len() + 2 + properties.len();
+    let mut part = Vec::new();
+    for number in [size as i32, 0, 0, 9, body.len() as i32] {
+        part.extend_from_slice(&number.to_be_bytes());
+    }
+    part.extend_from_slice(body.as_bytes());
+    part.extend_from_slice(&(properties.len() as i16).to_be_bytes());
+    part.extend_from_slice(properties.as_bytes());
+    part
+}
+
+#[tokio::test]
+async fn a_batch_is_stored_message_by_message() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    let batch = [
+        part("one", "UNIQ_KEY\u{1}P1\u{2}TAGS\u{1}a\u{2}"),
+        part("two", "UNIQ_KEY\u{1}P2"),
+    ]
+    .concat();
+    let batch = String::from_utf8(batch).unwrap();
+    let changes = [("m", Some("true")), ("i", Some("UNIQ_KEY\u{1}B\u{2}"))];
+    let reply = client
+        .check(SEND_BATCH_MESSAGE, &fields(&changes), &batch, (0, ""))
+        .await;
+    let ids = field(&reply, "msgId").unwrap();
+    assert_eq!(ids.split(',').count(), 2, "{ids}");
+    assert_eq!(field(&reply, "transactionId").as_deref(), Some("B"));
+
+    let records = stored(&fixture, "Orders", 0);
+    let records: Vec<_> = records
+        .iter()
+        .map(|record| Record::decode(record, true).unwrap().record)
+        .collect();
+    assert_eq!([records[0].body, records[1].body], [&b"one"[..], b"two"]);
+    for record in records {
+        assert_eq!(record.flag, 9);
+        assert_eq!(
+            properties::find(record.properties, "UNIQ_KEY"),
+            Some("B"),
+            "Apache's batches show their own key"
+        );
+        assert_eq!(
+            properties::find(record.properties, "CLUSTER"),
+            Some("DefaultCluster")
+        );
+    }
+
+    let cut = &batch[..batch.len() - 3];
+    client
+        .check(SEND_BATCH_MESSAGE, &fields(&changes), cut, (1, ""))
+        .await;
+    let retry = [("m", Some("true")), ("b", Some("%RETRY%g"))];
+    client
+        .check(
+            SEND_BATCH_MESSAGE,
+            &fields(&retry),
+            &batch,
+            (13, "batch request does not support retry group %RETRY%g"),
+        )
+        .await;
+    assert_eq!(
+        stored(&fixture, "Orders", 0).len(),
+        2,
+        "all of a batch or nothing"
+    );
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_failed_too_often_goes_to_the_dead_letters() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    let retry = [("b", Some("%RETRY%g")), ("j", Some("3"))];
+    send(&client, &retry, "x", (0, "")).await;
+    assert_eq!(stored(&fixture, "%RETRY%g", 0).len(), 1);
+
+    let dead = [
+        ("b", Some("%RETRY%g")),
+        ("j", Some("3")),
+        ("l", Some("2")),
+        ("i", Some("DELAY\u{1}6\u{2}")),
+    ];
+    send(&client, &dead, "y", (0, "")).await;
+    assert_eq!(stored(&fixture, "%DLQ%g", 0).len(), 1);
+    assert_eq!(
+        fixture.broker().topic("%DLQ%g").unwrap().write_queue_nums,
+        1
+    );
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn with_sync_flush_an_answer_means_durable() {
+    let fixture = Fixture::with(|config| config.store.sync_flush = true).await;
+    let client = fixture.client().await;
+    for _ in 0..3 {
+        send(&client, &[], "hello", (0, "")).await;
+        let store = &fixture.broker().store;
+        assert_eq!(store.durable().at(), store.log_end().0);
+    }
+    assert_eq!(stored(&fixture, "Orders", 0).len(), 3);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn many_sends_at_once_are_all_answered() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    let header = fields(&[("e", Some("-1"))]);
+    let header = crate::testing::Raw(&header);
+    let calls: Vec<_> = (0..500)
+        .map(|_| {
+            client.connection.call(
+                SEND_MESSAGE_V2,
+                &header,
+                b"x".to_vec(),
+                std::time::Duration::from_secs(20),
+            )
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().code, 0);
+    }
+    let counts: Vec<_> = (0..4)
+        .map(|id| {
+            fixture
+                .broker()
+                .store
+                .queue("Orders", id)
+                .unwrap()
+                .max_visible()
+                .0
+        })
+        .collect();
+    assert_eq!(
+        counts, [125; 4],
+        "messages without a queue are spread evenly"
+    );
+    fixture.stop().await;
+}

@@ -1,0 +1,52 @@
+//! What the broker's threads do each time it is their turn.
+
+use store::FlushError;
+
+use crate::broker::Broker;
+
+impl Broker {
+    /// Makes what was appended durable; with sync flush, lets it be acknowledged and seen.
+    pub(crate) fn flush(&self) {
+        match self.store.flush() {
+            // Every later flush fails like this; the first one has been logged.
+            Ok(_) | Err(FlushError::Sealed(_)) => {}
+            Err(error) => {
+                tracing::error!(%error, "no more messages are taken; what is stored can still be read")
+            }
+        }
+    }
+
+    /// Writes what lookups need and can be made anew from the log: consume queues and the index.
+    pub(crate) fn write_behind(&self) {
+        if let Err(error) = self.store.flush_queues() {
+            tracing::error!(%error, "can't write consume queues; will try again");
+        }
+    }
+
+    /// Saves committed offsets, and again what could not be saved at its time.
+    pub(crate) fn save_metadata(&self) {
+        self.topics
+            .file
+            .retry(|| self.topics.state.read().to_table());
+        self.groups
+            .file
+            .retry(|| self.groups.state.read().to_table());
+        let Some(offsets) = self.offsets.state.write().unsaved() else {
+            return;
+        };
+        if !self.offsets.file.save(|| offsets) {
+            self.offsets.state.write().not_saved();
+        }
+    }
+
+    /// Forgets clients and locks that were not heard of for too long.
+    pub(crate) fn expire_clients(&self) {
+        let now_ms = self.clock.now_ms();
+        let expired = self.clients.lock().expired(now_ms);
+        for peer in expired {
+            tracing::warn!(peer = %peer.remote_addr(), "no heartbeat for two minutes: closing the connection");
+            peer.close();
+        }
+        self.locks.lock().forget_expired(now_ms);
+    }
+}

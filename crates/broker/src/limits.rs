@@ -1,0 +1,45 @@
+//! Every bound of the broker: what a client can make us remember, and for how long we wait.
+
+use std::time::Duration;
+
+/// Pulls waiting for a message at once; one more is answered at once, as if it had not agreed to wait.
+pub const HOLDS_MAX: usize = 100_000;
+/// A client may ask to be held longer; it is answered after this (its own timeout is 30 s).
+pub const HOLD_MS_MAX: i64 = 30_000;
+/// A held pull whose filter skipped messages is answered within this, so that its offset moves on (Apache re-checks holds this often).
+pub const HOLD_SKIPPED_MAX: Duration = Duration::from_secs(5);
+
+/// Topics, made by hand or by sending. Apache has no bound.
+pub const TOPICS_MAX: usize = 1_000_000;
+/// Subscription groups, made by hand or by consuming. Apache has no bound.
+pub const GROUPS_MAX: usize = 1_000_000;
+/// Queues a group may have committed offsets for; the highest queue id is one less.
+pub const QUEUES_MAX: i32 = 65_536;
+/// Queue locks held by all groups together.
+pub const LOCKS_MAX: usize = 1_000_000;
+/// Groups one connection may be a member of.
+pub const GROUPS_PER_CLIENT_MAX: usize = 10_000;
+/// Topics a group may subscribe to.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// Messages one query by key returns at most; the client's own limit is 64.
+pub const QUERY_MAX: i32 = 1_024;
+/// Messages one pull returns at most, before the limits by bytes.
+pub const PULL_MAX: i32 = 1_024;
+
+/// Group names may have this many characters.
+pub const GROUP_NAME_MAX: usize = 255;
+/// Topic names may have this many characters.
+pub const TOPIC_NAME_MAX: usize = 127;
+/// A record keeps its properties behind a signed 16-bit length.
+pub const PROPERTIES_BYTES_MAX: usize = 32_767;
+
+/// A queue lock not renewed for this long may be taken by another client.
+pub const LOCK_MS_MAX: i64 = 60_000;
+/// A client that sent no heartbeat for this long is forgotten and its connection closed.
+pub const CLIENT_MS_MAX: i64 = 120_000;
+
+/// Bodies of sends gathered for one append; a read buffer that holds more is appended in several.
+pub const SEND_BATCH_BYTES: usize = 4 << 20;
+/// How long the first send to a new topic waits for nameservers to hear of the topic.
+pub const TOLD_MAX: Duration = Duration::from_secs(1);

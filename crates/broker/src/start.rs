@@ -1,0 +1,301 @@
+//! Starting and stopping: the one place where a broker is put together.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use remoting::clock::Clock;
+use remoting::{BindError, Limits, Server};
+use store::{Disk, FlushError, OpenError, Store};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::address::{self, AddressError};
+use crate::broker::{Broker, Identity, Saved};
+use crate::clients::Clients;
+use crate::config::{Config, Role};
+use crate::dispatch::{Counters, Gate};
+use crate::groups::Groups;
+use crate::holds::Holds;
+use crate::locks::Locks;
+use crate::metadata::{MetadataError, MetadataFile};
+use crate::offsets::Offsets;
+use crate::registration::{self, Registration};
+use crate::tasks::Tasks;
+use crate::threads::Threads;
+use crate::topics::{Boot, Topics};
+use crate::unique_key::UniqueKeys;
+
+#[cfg(test)]
+mod tests;
+
+/// Why a broker did not start; each is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Replication is not there yet.
+    #[error(
+        "brokerRole=SLAVE: this build does not replicate yet, so it can't be a slave; a later release will"
+    )]
+    Slave,
+    /// Nor are acknowledgements of replicas.
+    #[error(
+        "inSyncReplicas={0}: this build does not replicate yet, so no message could ever be acknowledged; leave the key out or set it to 1"
+    )]
+    Replicas(i32),
+    /// The advertised address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The store directory.
+    #[error("store {root}: {source}", root = root.display())]
+    Store {
+        /// storePathRootDir.
+        root: std::path::PathBuf,
+        /// What is wrong with it.
+        source: OpenError,
+    },
+    /// A file under config/.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The store directory can't take the config directory, or a thread could not be started.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A broker that serves. Dropped without [`Running::shutdown`] it leaves its store as a crash would.
+pub struct Running {
+    broker: Arc<Broker>,
+    addrs: Vec<SocketAddr>,
+    /// First the nameservers are left, then connections are closed.
+    leave: watch::Sender<bool>,
+    close: watch::Sender<bool>,
+    registrations: Vec<JoinHandle<()>>,
+    server: JoinHandle<()>,
+    threads: Threads,
+    failure: watch::Receiver<Option<String>>,
+}
+
+impl Broker {
+    /// Binds the port, opens the store, reads the metadata and serves. Nameservers that are down do not matter.
+    pub async fn start(config: Config, disk: Disk, clock: Clock) -> Result<Running, StartError> {
+        check(&config)?;
+        let server = Server::bind(&config.listen_addrs(), Limits::default())?;
+        let addrs = server.local_addrs().to_vec();
+        let port = addrs.first().map_or(config.listen_port, SocketAddr::port);
+        let identity = identity(&config, port).await?;
+        let broker = Arc::new(assemble(config, disk, clock, identity)?);
+
+        let (failed, failure) = watch::channel(None);
+        let threads = threads(&broker, failed)?;
+        let (leave, close) = (watch::Sender::new(false), watch::Sender::new(false));
+        let registrations = (0..broker.config.nameservers.len())
+            .map(|index| tokio::spawn(registration::run(broker.clone(), index, raised(&leave))))
+            .collect();
+        let server = tokio::spawn(server.run(Arc::new(Gate(broker.clone())), raised(&close)));
+        Ok(Running {
+            broker,
+            addrs,
+            leave,
+            close,
+            registrations,
+            server,
+            threads,
+            failure,
+        })
+    }
+}
+
+/// Completes once the flag is raised, or its owner gone.
+fn raised(flag: &watch::Sender<bool>) -> impl Future<Output = ()> + Send + 'static {
+    let mut flag = flag.subscribe();
+    async move {
+        let _ = flag.wait_for(|raised| *raised).await;
+    }
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    if config.role == Role::Slave {
+        return Err(StartError::Slave);
+    }
+    if config.in_sync_replicas > 1 {
+        return Err(StartError::Replicas(config.in_sync_replicas));
+    }
+    Ok(())
+}
+
+async fn identity(config: &Config, port: u16) -> Result<Identity, AddressError> {
+    let advertised = address::advertised(config.advertised_host.as_deref(), port).await?;
+    if let Some(doubt) = address::doubt(&advertised, &config.nameservers) {
+        tracing::warn!("{doubt}");
+    }
+    let ha_host = config
+        .ha_host
+        .clone()
+        .unwrap_or_else(|| advertised.socket.ip().to_string());
+    Ok(Identity {
+        cluster: config.cluster.clone(),
+        broker: config.broker_name.clone(),
+        broker_id: config.broker_id,
+        ha_address: format!(
+            "{ha_host}:{}",
+            config.ha_listen_port.unwrap_or(port.wrapping_add(1))
+        ),
+        advertised,
+        region: config.region.clone(),
+        trace_on: config.trace_on,
+    })
+}
+
+fn assemble(
+    config: Config,
+    disk: Disk,
+    clock: Clock,
+    identity: Identity,
+) -> Result<Broker, StartError> {
+    let now_ms = clock.now_ms();
+    let opened = Store::open(config.store.clone(), disk.clone());
+    let (store, recovery) = opened.map_err(|source| StartError::Store {
+        root: config.store.root.clone(),
+        source,
+    })?;
+    tracing::info!(?recovery, "store open");
+
+    let metadata = config.store.root.join("config");
+    disk.create_dir_all(&metadata)?;
+    let file = |name: &str| MetadataFile::new(&disk, metadata.join(name));
+    let (topics_file, groups_file) = (file("topics.json"), file("subscriptionGroup.json"));
+    let offsets_file = file("consumerOffset.json");
+
+    let mut topics = Topics::boot(&Boot {
+        cluster: &config.cluster,
+        broker: &config.broker_name,
+        default_queues: config.default_topic_queues,
+        auto_create: config.auto_create_topics,
+        trace_topic: config.trace_topic.as_deref(),
+    });
+    if let Some(table) = topics_file.load()? {
+        topics.load(table);
+    }
+    let mut groups = Groups::boot(config.auto_create_groups);
+    if let Some(table) = groups_file.load()? {
+        groups.load(table);
+    }
+    let offsets = offsets_file
+        .load()?
+        .map_or_else(Offsets::default, Offsets::load);
+
+    let unique_keys = UniqueKeys::new(
+        identity.advertised.socket.ip(),
+        std::process::id(),
+        now_ms as u32,
+    );
+    Ok(Broker {
+        registration: Arc::new(Registration::new(&config.nameservers)),
+        identity: Arc::new(identity),
+        store: Arc::new(store),
+        topics: Saved {
+            state: RwLock::new(topics),
+            file: topics_file,
+        },
+        groups: Saved {
+            state: RwLock::new(groups),
+            file: groups_file,
+        },
+        offsets: Saved {
+            state: RwLock::new(offsets),
+            file: offsets_file,
+        },
+        clients: Mutex::new(Clients::default()),
+        locks: Mutex::new(Locks::default()),
+        holds: Holds::default(),
+        unique_keys,
+        flusher: Arc::default(),
+        tasks: Tasks::default(),
+        turn: AtomicU32::new(now_ms as u32),
+        counters: Counters::default(),
+        config,
+        clock,
+    })
+}
+
+fn threads(
+    broker: &Arc<Broker>,
+    failed: watch::Sender<Option<String>>,
+) -> std::io::Result<Threads> {
+    let mut threads = Threads::new(failed);
+    let config = &broker.config;
+    let flush_period = (!config.store.sync_flush).then_some(config.flush_interval);
+    let flushing = broker.clone();
+    threads.flusher(broker.flusher.clone(), flush_period, move || {
+        flushing.flush()
+    })?;
+    let writing = broker.clone();
+    threads.every("write-behind", Duration::from_millis(100), move || {
+        writing.write_behind()
+    })?;
+    let saving = broker.clone();
+    threads.every("save-offsets", config.offsets_interval, move || {
+        saving.save_metadata()
+    })?;
+    let expiring = broker.clone();
+    threads.every("expire-clients", Duration::from_secs(10), move || {
+        expiring.expire_clients()
+    })?;
+    Ok(threads)
+}
+
+impl Running {
+    /// Where it listens; the first address is the one it advertises the port of.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// What clients and nameservers are told to connect to.
+    pub fn advertised(&self) -> &str {
+        &self.broker.identity.advertised.text
+    }
+
+    /// The state, for tools that run in the same process.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// Completes when the broker can't go on, with the reason.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(failure) => failure.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Leaves the nameservers, answers what is under way, closes connections, saves and closes the store.
+    pub async fn shutdown(self) -> Result<(), FlushError> {
+        self.leave.send_replace(true);
+        for registration in self.registrations {
+            join("registration", registration).await;
+        }
+        self.broker.holds.stop().await;
+        self.close.send_replace(true);
+        join("server", self.server).await;
+        self.broker.tasks.join().await;
+        let (broker, threads) = (self.broker, self.threads);
+        let flusher = broker.flusher.clone();
+        let joined = tokio::task::spawn_blocking(move || threads.join(&flusher)).await;
+        if let Err(error) = joined {
+            tracing::error!(%error, "a thread could not be joined");
+        }
+        broker.store.close()
+    }
+}
+
+async fn join(name: &str, task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(%error, "the {name} task failed");
+    }
+}

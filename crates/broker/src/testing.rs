@@ -1,0 +1,178 @@
+//! A broker on a simulated disk and a real socket, and requests to it, for the tests of handlers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use protocol::command::{FieldSink, Fields, Header, HeaderError, NoHeader};
+use protocol::text::Text;
+use remoting::clock::Clock;
+use remoting::{Body, Connection, Limits, Peer, Reply, Request, Service};
+use store::disk::{Disk, SimDisk};
+use tokio::sync::mpsc;
+
+use crate::{Broker, Config, Running};
+
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// 2026-11-22T12:00:00Z.
+pub(crate) const NOW_MS: i64 = 1_795_348_800_000;
+
+/// A header written as names and values, so that tests can leave fields out and get them wrong.
+pub(crate) struct Raw<'a>(pub(crate) &'a [(&'a str, &'a str)]);
+
+impl<'a> Header<'a> for Raw<'a> {
+    fn decode(_: Fields<'a>) -> Result<Self, HeaderError> {
+        Ok(Raw(&[]))
+    }
+
+    fn encode(&self, out: &mut FieldSink<'_>) {
+        for (name, value) in self.0 {
+            out.text(name, Text::plain(value));
+        }
+    }
+}
+
+/// A running broker with its disk and clock.
+pub(crate) struct Fixture {
+    pub(crate) running: Running,
+    pub(crate) sim: Arc<SimDisk>,
+    pub(crate) clock: Clock,
+}
+
+/// A configuration with small files and a port of its own.
+pub(crate) fn config() -> Config {
+    let mut config = Config::new("/store");
+    config.broker_name = "broker-a".into();
+    config.advertised_host = Some("127.0.0.1".into());
+    config.bind_address = "127.0.0.1".parse().unwrap();
+    config.listen_port = 0;
+    config.store.log_file_bytes = 8 << 20;
+    config.store.queue_file_bytes = 20_000;
+    config.store.index_slots = 100;
+    config.store.index_entries_max = 400;
+    config
+}
+
+impl Fixture {
+    pub(crate) async fn start() -> Fixture {
+        Fixture::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Fixture {
+        let mut config = config();
+        change(&mut config);
+        Fixture::on(SimDisk::new(1), config).await
+    }
+
+    pub(crate) async fn on(sim: Arc<SimDisk>, config: Config) -> Fixture {
+        let clock = Clock::manual(NOW_MS);
+        let running = Broker::start(config, Disk::Sim(sim.clone()), clock.clone())
+            .await
+            .expect("the broker starts");
+        Fixture {
+            running,
+            sim,
+            clock,
+        }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.running.addrs()[0].to_string()).await
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        self.running.broker()
+    }
+
+    /// Stops it in order; returns what it leaves on disk.
+    pub(crate) async fn stop(self) -> Arc<SimDisk> {
+        self.running.shutdown().await.expect("the store closes");
+        self.sim
+    }
+}
+
+/// A connection to the broker, and what the broker said on it unasked.
+pub(crate) struct Client {
+    pub(crate) connection: Connection,
+    pub(crate) heard: mpsc::Receiver<(i32, String)>,
+}
+
+/// Notes each request with its code and first field.
+struct Ear(Mutex<mpsc::Sender<(i32, String)>>);
+
+impl Service for Ear {
+    fn handle(&self, _: &Arc<Peer>, requests: Vec<Request>) {
+        for request in requests {
+            let first = request
+                .fields()
+                .iter()
+                .next()
+                .map(|(_, value)| value.to_str().into_owned());
+            self.0
+                .lock()
+                .try_send((request.code, first.unwrap_or_default()))
+                .expect("few notifications");
+            request.into_reply().ignore();
+        }
+    }
+
+    fn closed(&self, _: &Arc<Peer>) {}
+}
+
+impl Client {
+    pub(crate) async fn connect(addr: &str) -> Client {
+        let (said, heard) = mpsc::channel(1_000);
+        let service = Arc::new(Ear(Mutex::new(said)));
+        let connection = remoting::connect(addr, service, &Limits::default())
+            .await
+            .expect("the broker listens");
+        Client { connection, heard }
+    }
+
+    pub(crate) async fn call<'h>(
+        &self,
+        code: i32,
+        header: &impl Header<'h>,
+        body: impl Into<Body>,
+    ) -> Reply {
+        self.connection
+            .call(code, header, body, CALL_TIMEOUT)
+            .await
+            .expect("a reply")
+    }
+
+    /// Asks with a JSON body.
+    pub(crate) async fn ask(&self, code: i32, body: &str) -> Reply {
+        self.call(code, &NoHeader, body.as_bytes().to_vec()).await
+    }
+
+    /// Asks with raw fields; expects this code and these words in the remark.
+    pub(crate) async fn check(
+        &self,
+        code: i32,
+        fields: &[(&str, &str)],
+        body: &str,
+        expect: (i32, &str),
+    ) -> Reply {
+        let reply = self
+            .call(code, &Raw(fields), body.as_bytes().to_vec())
+            .await;
+        let remark = reply.remark.as_deref().unwrap_or_default();
+        assert_eq!(reply.code, expect.0, "{code} {fields:?}: {remark}");
+        assert!(
+            remark.contains(expect.1),
+            "{code} {fields:?}: remark {remark:?}, expected {:?}",
+            expect.1
+        );
+        reply
+    }
+}
+
+/// The value of a field of a reply.
+pub(crate) fn field(reply: &Reply, name: &str) -> Option<String> {
+    reply
+        .fields()
+        .iter()
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.to_str().into_owned())
+}

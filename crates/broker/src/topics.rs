@@ -1,0 +1,288 @@
+//! The topics of this broker: those it is born with, those that sending or consuming creates, and topics.json.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use protocol::bodies::{DataVersion, TopicConfig, TopicConfigTable};
+
+use crate::limits;
+
+#[cfg(test)]
+mod tests;
+
+/// Permission bits of a topic or a broker.
+pub(crate) mod perm {
+    /// May be pulled from.
+    pub(crate) const READ: i32 = 4;
+    /// May be sent to.
+    pub(crate) const WRITE: i32 = 2;
+    /// New topics may be made in its image.
+    pub(crate) const INHERIT: i32 = 1;
+
+    /// `RWX`, with `-` for what is not allowed, as remarks spell it.
+    pub(crate) fn text(perm: i32) -> String {
+        let bit = |mask, letter| if perm & mask != 0 { letter } else { '-' };
+        [bit(READ, 'R'), bit(WRITE, 'W'), bit(INHERIT, 'X')]
+            .iter()
+            .collect()
+    }
+}
+
+/// The topic whose queues and permissions new topics inherit.
+pub(crate) const AUTO_CREATE: &str = "TBW102";
+/// Prefix of the topic that holds a group's failed messages until they are tried again.
+pub(crate) const RETRY_PREFIX: &str = "%RETRY%";
+/// Prefix of the topic that holds a group's messages that failed too often.
+pub(crate) const DEAD_LETTER_PREFIX: &str = "%DLQ%";
+
+const SELF_TEST: &str = "SELF_TEST_TOPIC";
+const BENCHMARK: &str = "BenchmarkTest";
+const OFFSET_MOVED: &str = "OFFSET_MOVED_EVENT";
+const SCHEDULE: &str = "SCHEDULE_TOPIC_XXXX";
+const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+const HALF_DONE: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+const CHECKED_TOO_OFTEN: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+const TIMER: &str = "rmq_sys_wheel_timer";
+
+/// Topics that clients may not send to.
+const SEND_FORBIDDEN: [&str; 6] = [
+    SCHEDULE,
+    HALF,
+    HALF_DONE,
+    CHECKED_TOO_OFTEN,
+    SELF_TEST,
+    OFFSET_MOVED,
+];
+
+/// Why a topic name is refused; Apache's remarks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NameError {
+    #[error("The specified topic is blank.")]
+    Blank,
+    #[error("The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")]
+    Characters,
+    #[error("The specified topic is longer than topic max length.")]
+    Length,
+}
+
+/// Whether topic and group names may contain it; nothing else ever reaches a path.
+pub(crate) fn allowed_in_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'|' | b'-' | b'_')
+}
+
+/// Accepts `^[%|a-zA-Z0-9_-]+$` of at most 127 characters.
+pub(crate) fn check_name(topic: &str) -> Result<(), NameError> {
+    if topic.trim().is_empty() {
+        return Err(NameError::Blank);
+    }
+    if !topic.bytes().all(allowed_in_name) {
+        return Err(NameError::Characters);
+    }
+    if topic.len() > limits::TOPIC_NAME_MAX {
+        return Err(NameError::Length);
+    }
+    Ok(())
+}
+
+pub(crate) fn send_forbidden(topic: &str) -> bool {
+    SEND_FORBIDDEN.contains(&topic)
+}
+
+/// What the boot topics depend on.
+pub(crate) struct Boot<'a> {
+    pub(crate) cluster: &'a str,
+    pub(crate) broker: &'a str,
+    pub(crate) default_queues: i32,
+    pub(crate) auto_create: bool,
+    pub(crate) trace_topic: Option<&'a str>,
+}
+
+/// Why no topic was made.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotCreated {
+    /// The topic to inherit from is missing or does not pass its settings on.
+    NoTemplate,
+    /// The table is full.
+    TooMany,
+}
+
+/// Topic configurations by name. Reading takes an [`Arc`]; a change puts a new one in its place.
+pub(crate) struct Topics {
+    table: HashMap<String, Arc<TopicConfig>>,
+    version: DataVersion,
+    auto_create: bool,
+}
+
+fn config(name: &str, queues: i32, perm: i32) -> TopicConfig {
+    TopicConfig {
+        topic_name: name.to_owned(),
+        read_queue_nums: queues,
+        write_queue_nums: queues,
+        perm,
+        ..TopicConfig::default()
+    }
+}
+
+impl Topics {
+    /// The topics every broker has, before topics.json is read.
+    pub(crate) fn boot(boot: &Boot<'_>) -> Topics {
+        const READ_WRITE: i32 = perm::READ | perm::WRITE;
+        const ALL: i32 = perm::READ | perm::WRITE | perm::INHERIT;
+        let mut configs = vec![
+            config(SELF_TEST, 1, READ_WRITE),
+            config(BENCHMARK, 1024, READ_WRITE),
+            config(boot.cluster, 16, ALL),
+            config(boot.broker, 1, ALL),
+            config(OFFSET_MOVED, 1, READ_WRITE),
+            config(SCHEDULE, 18, READ_WRITE),
+            config(&format!("{}_REPLY_TOPIC", boot.cluster), 1, READ_WRITE),
+            config(
+                &format!("rmq_sys_REVIVE_LOG_{}", boot.cluster),
+                8,
+                READ_WRITE,
+            ),
+            config(
+                &format!("rmq_sys_SYNC_BROKER_MEMBER_{}", boot.broker),
+                1,
+                perm::INHERIT,
+            ),
+            config(HALF, 1, READ_WRITE),
+            config(HALF_DONE, 1, READ_WRITE),
+            config(TIMER, 1, READ_WRITE),
+        ];
+        if boot.auto_create {
+            configs.push(config(AUTO_CREATE, boot.default_queues, ALL));
+        }
+        if let Some(topic) = boot.trace_topic {
+            configs.push(config(topic, 1, READ_WRITE));
+        }
+        let table = configs
+            .into_iter()
+            .map(|config| (config.topic_name.clone(), Arc::new(config)))
+            .collect();
+        Topics {
+            table,
+            version: DataVersion::default(),
+            auto_create: boot.auto_create,
+        }
+    }
+
+    /// Lays topics.json over the boot topics: what was changed by hand survives a restart.
+    pub(crate) fn load(&mut self, file: TopicConfigTable) {
+        self.table.extend(
+            file.topic_config_table
+                .into_iter()
+                .map(|(name, config)| (name, Arc::new(config))),
+        );
+        self.version = file.data_version;
+    }
+
+    pub(crate) fn find(&self, topic: &str) -> Option<&Arc<TopicConfig>> {
+        self.table.get(topic)
+    }
+
+    /// What topics.json holds and what nameservers are told.
+    pub(crate) fn to_table(&self) -> TopicConfigTable {
+        TopicConfigTable {
+            topic_config_table: self
+                .table
+                .iter()
+                .map(|(name, config)| (name.clone(), (**config).clone()))
+                .collect(),
+            data_version: self.version,
+        }
+    }
+
+    /// A topic made by sending to it, in the image of `template` (normally [`AUTO_CREATE`]).
+    pub(crate) fn create_like(
+        &mut self,
+        topic: &str,
+        template: &str,
+        queues: i32,
+        sys_flag: i32,
+        now_ms: i64,
+    ) -> Result<Arc<TopicConfig>, NotCreated> {
+        if let Some(existing) = self.table.get(topic) {
+            return Ok(existing.clone());
+        }
+        let model = self
+            .table
+            .get(template)
+            .ok_or(NotCreated::NoTemplate)?
+            .clone();
+        let disabled = template == AUTO_CREATE && !self.auto_create;
+        if disabled || model.perm & perm::INHERIT == 0 {
+            return Err(NotCreated::NoTemplate);
+        }
+        let queues = queues.min(model.write_queue_nums).max(0);
+        self.insert(
+            TopicConfig {
+                topic_filter_type: model.topic_filter_type,
+                topic_sys_flag: sys_flag,
+                ..config(topic, queues, model.perm & !perm::INHERIT)
+            },
+            now_ms,
+        )
+    }
+
+    /// A topic the broker needs itself: a group's retry or dead letter topic.
+    pub(crate) fn create(
+        &mut self,
+        topic: &str,
+        queues: i32,
+        order: bool,
+        sys_flag: i32,
+        now_ms: i64,
+    ) -> Result<Arc<TopicConfig>, NotCreated> {
+        match self.table.get(topic) {
+            Some(existing) if existing.order == order => Ok(existing.clone()),
+            Some(existing) => {
+                let changed = TopicConfig {
+                    order,
+                    ..(**existing).clone()
+                };
+                self.insert(changed, now_ms)
+            }
+            None => {
+                let config = config(topic, queues, perm::READ | perm::WRITE);
+                self.insert(
+                    TopicConfig {
+                        order,
+                        topic_sys_flag: sys_flag,
+                        ..config
+                    },
+                    now_ms,
+                )
+            }
+        }
+    }
+
+    /// Marks the topics that a nameserver calls ordered; returns whether any was not.
+    pub(crate) fn mark_ordered<'a>(
+        &mut self,
+        topics: impl Iterator<Item = &'a str>,
+        now_ms: i64,
+    ) -> bool {
+        let mut changed = false;
+        for topic in topics {
+            if let Some(config) = self.table.get_mut(topic).filter(|config| !config.order) {
+                Arc::make_mut(config).order = true;
+                changed = true;
+            }
+        }
+        if changed {
+            self.version = self.version.next(now_ms);
+        }
+        changed
+    }
+
+    fn insert(&mut self, config: TopicConfig, now_ms: i64) -> Result<Arc<TopicConfig>, NotCreated> {
+        if self.table.len() >= limits::TOPICS_MAX && !self.table.contains_key(&config.topic_name) {
+            return Err(NotCreated::TooMany);
+        }
+        let config = Arc::new(config);
+        self.table.insert(config.topic_name.clone(), config.clone());
+        self.version = self.version.next(now_ms);
+        Ok(config)
+    }
+}
