@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::*;
 
+mod sim;
+
 /// Runs the same script on both disks.
 fn on_both(script: impl Fn(&Disk, &Path)) {
     let dir = tempfile::tempdir().unwrap();
