@@ -67,6 +67,15 @@ pub(super) fn find(
 }
 
 impl Unrecovered {
+    /// Names of the files and the number of the next entry of each.
+    #[cfg(test)]
+    pub(super) fn counted(&self) -> Vec<(u64, u32)> {
+        self.0
+            .iter()
+            .map(|file| (file.name, file.header.next))
+            .collect()
+    }
+
     /// Keeps what is whole. The first file that is not full becomes the one to fill; those after it
     /// go, as they would leave a gap.
     pub(super) fn recover(
