@@ -4,6 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use store::ReadLimits;
+use store::retention;
+
+pub mod options;
 
 /// What the broker is to its replica group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +20,7 @@ pub enum Role {
     Slave,
 }
 
-/// Everything a broker is started with. Names of keys are Apache's; see [`crate::options`].
+/// Everything a broker is started with. Names of keys are Apache's; see [`options`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// brokerClusterName.
@@ -82,7 +85,9 @@ pub struct Config {
     pub offsets_interval: Duration,
     /// cleanResourceInterval.
     pub clean_interval: Duration,
-    /// Paths, sizes, flush mode and retention.
+    /// How long messages are kept, and how full the disk may be.
+    pub retention: retention::Limits,
+    /// Paths, sizes and flush mode.
     pub store: store::Config,
 }
 
@@ -91,7 +96,7 @@ impl Config {
     pub fn new(root: impl AsRef<std::path::Path>) -> Config {
         Config {
             cluster: "DefaultCluster".to_owned(),
-            broker_name: "DEFAULT_BROKER".to_owned(),
+            broker_name: host_name(),
             broker_id: 0,
             role: Role::AsyncMaster,
             in_sync_replicas: 1,
@@ -121,6 +126,7 @@ impl Config {
             sync_flush_timeout: Duration::from_secs(5),
             offsets_interval: Duration::from_secs(5),
             clean_interval: Duration::from_secs(10),
+            retention: retention::Limits::default(),
             store: store::Config::new(root),
         }
     }
@@ -132,5 +138,21 @@ impl Config {
             addrs.push(SocketAddr::new(self.bind_address, fast));
         }
         addrs
+    }
+}
+
+/// What this machine is called; Apache's name for a broker whose host has none.
+fn host_name() -> String {
+    #[cfg(unix)]
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
+    if name.is_empty() {
+        "DEFAULT_BROKER".to_owned()
+    } else {
+        name
     }
 }

@@ -25,6 +25,7 @@ mod unique_key;
 
 pub use address::AddressError;
 pub use broker::Broker;
+pub use config::options::{Options, OptionsError};
 pub use config::{Config, Role};
 pub use dispatch::Counters;
 pub use metadata::MetadataError;

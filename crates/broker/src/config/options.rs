@@ -1,0 +1,411 @@
+//! The broker's keys in a properties file, each declared once: name, type, default, unit, words.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::options::OptionValue;
+use protocol::{option_enum, options};
+
+use super::{Config, Role};
+
+#[cfg(test)]
+mod tests;
+
+option_enum! {
+    /// What the broker is to its replica group.
+    pub enum BrokerRole {
+        /// Acknowledges without waiting for slaves.
+        AsyncMaster = "ASYNC_MASTER",
+        /// Waits for `inSyncReplicas`, itself included.
+        SyncMaster = "SYNC_MASTER",
+        /// Follows a master.
+        Slave = "SLAVE",
+    }
+}
+
+option_enum! {
+    /// When an acknowledged message is on disk.
+    pub enum FlushDiskType {
+        /// Before the acknowledgement.
+        SyncFlush = "SYNC_FLUSH",
+        /// Within `flushIntervalCommitLog`.
+        AsyncFlush = "ASYNC_FLUSH",
+    }
+}
+
+/// `host:port` of each nameserver, separated by `;`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nameservers(pub Vec<String>);
+
+impl OptionValue for Nameservers {
+    fn kind() -> String {
+        "host:port, several of them separated by ;".to_owned()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let addresses = text
+            .split(';')
+            .map(str::trim)
+            .filter(|address| !address.is_empty());
+        let checked = addresses.map(|address| {
+            let (host, port) = address.rsplit_once(':')?;
+            let known = !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0);
+            known.then(|| address.to_owned())
+        });
+        checked.collect::<Option<Vec<_>>>().map(Nameservers)
+    }
+
+    fn show(&self) -> String {
+        self.0.join(";")
+    }
+}
+
+/// An address of this machine to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address(pub IpAddr);
+
+impl OptionValue for Address {
+    fn kind() -> String {
+        "an IP address".to_owned()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Address)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+/// Hours of the day, separated by `;`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hours(pub Vec<u8>);
+
+impl OptionValue for Hours {
+    fn kind() -> String {
+        "hours from 00 to 23, separated by ;".to_owned()
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        store::retention::hours(text).map(Hours)
+    }
+
+    fn show(&self) -> String {
+        self.0
+            .iter()
+            .map(|hour| format!("{hour:02}"))
+            .collect::<Vec<_>>()
+            .join(";")
+    }
+}
+
+/// A number that can't be 0 or less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positive(pub i32);
+
+impl OptionValue for Positive {
+    fn kind() -> String {
+        format!("an integer from 1 to {}", i32::MAX)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number| *number > 0).map(Positive)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+options! {
+    /// The broker's part of a configuration file.
+    pub struct Options {
+        /// Cluster that the broker belongs to.
+        cluster: String = "brokerClusterName" or "DefaultCluster".to_owned();
+        /// Name that a master and its slaves share. The host's name if not given.
+        broker_name: Option<String> = "brokerName" or None;
+        /// 0 for a master, more for its slaves.
+        broker_id: i64 = "brokerId" or 0;
+        /// What the broker is to its replica group. A slave does not start yet: replication comes with a later release.
+        broker_role: BrokerRole = "brokerRole" or BrokerRole::AsyncMaster;
+        /// Replicas that must have a message before it is acknowledged, the master included. More than 1 does not start yet.
+        in_sync_replicas: Positive = "inSyncReplicas" or Positive(1);
+        /// Host that clients are told to connect to: an address or a name. This machine's first address that is not loopback if not
+        /// given.
+        advertised_host: Option<String> = "brokerIP1" or None;
+        /// Host that slaves are told to connect to; `brokerIP1` if not given.
+        ha_host: Option<String> = "brokerIP2" or None;
+        /// Port that slaves are told to connect to; the one after `listenPort` if not given.
+        ha_listen_port: Option<u16> = "haListenPort" or None;
+        /// Address to listen on.
+        bind_address: Address = "bindAddress" or Address(IpAddr::from([0, 0, 0, 0]));
+        /// Port for clients. The one two below it is open too, for old clients' fast lane.
+        listen_port: u16 = "listenPort" or 10911;
+        /// Nameservers to register with, each of them. `$NAMESRV_ADDR` if not given.
+        nameservers: Nameservers = "namesrvAddr" or Nameservers::default();
+        /// Time between two registrations, kept within 10000 to 60000. Changed topics are told at once.
+        register_period: u64 = "registerNameServerPeriod" or 30_000, unit "ms";
+        /// How long a nameserver may take to answer.
+        register_timeout: u64 = "registerBrokerTimeoutMills" or 24_000, unit "ms";
+        /// What clients may do here: 6 read and write, 4 read, 2 write.
+        broker_permission: i32 = "brokerPermission" or 6;
+        /// Topics are made by sending to them.
+        auto_create_topics: bool = "autoCreateTopicEnable" or true;
+        /// Consumer groups are made by consuming.
+        auto_create_groups: bool = "autoCreateSubscriptionGroup" or true;
+        /// Queues of a topic made by sending to it, if the client does not want fewer.
+        default_topic_queues: Positive = "defaultTopicQueueNums" or Positive(8);
+        /// The broker has a topic for message traces.
+        trace_topic_enabled: bool = "traceTopicEnable" or false;
+        /// That topic's name.
+        trace_topic: String = "msgTraceTopicName" or "RMQ_SYS_TRACE_TOPIC".to_owned();
+        /// Region that messages are marked with.
+        region: String = "regionId" or "DefaultRegion".to_owned();
+        /// Clients that can trace their messages shall do so.
+        trace_on: bool = "traceOn" or true;
+        /// Largest body of a message or a batch.
+        message_bytes_max: Positive = "maxMessageSize" or Positive(4 << 20), unit "bytes";
+        /// Messages that a query by unique id returns at most.
+        query_messages_max: Positive = "defaultQueryMaxNum" or Positive(32);
+        /// Pulls wait for messages as long as clients ask for.
+        long_polling_enabled: bool = "longPollingEnable" or true;
+        /// How long they wait otherwise.
+        short_polling_ms: u32 = "shortPollingTimeMills" or 1_000, unit "ms";
+        /// Lite pull consumers may pull.
+        lite_pull_enabled: bool = "litePullMessageEnable" or true;
+        /// Consumers are told when one of their group comes or goes.
+        notify_members: bool = "notifyConsumerIdsChangedEnable" or true;
+        /// Bytes that one pull returns at most while what it reads is new.
+        hot_bytes_max: Positive = "maxTransferBytesOnMessageInMemory" or Positive(256 << 10), unit "bytes";
+        /// Messages that one pull returns at most while what it reads is new.
+        hot_messages_max: Positive = "maxTransferCountOnMessageInMemory" or Positive(32);
+        /// Bytes that one pull returns at most of what is old.
+        cold_bytes_max: Positive = "maxTransferBytesOnMessageInDisk" or Positive(64 << 10), unit "bytes";
+        /// Messages that one pull returns at most of what is old.
+        cold_messages_max: Positive = "maxTransferCountOnMessageInDisk" or Positive(8);
+        /// Bytes of a consume queue that one filtered pull looks at, at least.
+        scan_bytes_max: Positive = "maxFilterMessageSize" or Positive(16_000), unit "bytes";
+        /// When an acknowledged message is on disk.
+        flush_disk_type: FlushDiskType = "flushDiskType" or FlushDiskType::AsyncFlush;
+        /// Time between two flushes with ASYNC_FLUSH: what a power cut may cost.
+        flush_interval: Positive = "flushIntervalCommitLog" or Positive(500), unit "ms";
+        /// How long a producer waits for the flush with SYNC_FLUSH before it is told of the delay (code 10).
+        sync_flush_timeout: Positive = "syncFlushTimeout" or Positive(5_000), unit "ms";
+        /// Time between two writes of committed offsets.
+        offsets_interval: Positive = "flushConsumerOffsetInterval" or Positive(5_000), unit "ms";
+        /// Time between two looks for old files and at the space left.
+        clean_interval: Positive = "cleanResourceInterval" or Positive(10_000), unit "ms";
+        /// Directory of the store. `~/store` if not given.
+        store_root: Option<String> = "storePathRootDir" or None;
+        /// Directory of the commit log; `commitlog` in the store's if not given.
+        commit_log_dir: Option<String> = "storePathCommitLog" or None;
+        /// Directory of the consume queues; `consumequeue` in the store's if not given.
+        queue_dir: Option<String> = "storePathConsumeQueue" or None;
+        /// Directory of the index; `index` in the store's if not given.
+        index_dir: Option<String> = "storePathIndex" or None;
+        /// The checkpoint file; `checkpoint` in the store's if not given.
+        checkpoint: Option<String> = "storeCheckpoint" or None;
+        /// The file that is there while the broker runs; `abort` in the store's if not given.
+        abort_file: Option<String> = "abortFile" or None;
+        /// Size of a commit log file.
+        log_file_bytes: Positive = "mappedFileSizeCommitLog" or Positive(1 << 30), unit "bytes", also "mapedFileSizeCommitLog";
+        /// Size of a consume queue file, made a multiple of 20. In bytes, though many a handbook counts entries here.
+        queue_file_bytes: Positive = "mappedFileSizeConsumeQueue" or Positive(6_000_000), unit "bytes",
+            also "mapedFileSizeConsumeQueue";
+        /// Messages can be found by key and unique id.
+        index_enabled: bool = "messageIndexEnable" or true;
+        /// Hash slots of an index file.
+        index_slots: Positive = "maxHashSlotNum" or Positive(5_000_000);
+        /// Entries of an index file at most.
+        index_entries_max: Positive = "maxIndexNum" or Positive(20_000_000);
+        /// How long messages are kept.
+        file_reserved_hours: Positive = "fileReservedTime" or Positive(72), unit "hours";
+        /// Hours of the day, local time, in which expired files are deleted.
+        delete_when: Hours = "deleteWhen" or Hours(vec![4]);
+        /// Part of the disk in use from which on expired files are deleted at any hour, kept within 10 to 95.
+        disk_max_used_ratio: Positive = "diskMaxUsedSpaceRatio" or Positive(75), unit "percent";
+        /// Part of the disk in use from which on the oldest files are deleted though they have not expired, kept within 30 to 85.
+        disk_clean_forcibly_ratio: Positive = "diskSpaceCleanForciblyRatio" or Positive(85), unit "percent";
+        /// Part of the disk in use from which on nothing more is stored, kept within 35 to 90.
+        disk_warning_ratio: Positive = "diskSpaceWarningLevelRatio" or Positive(90), unit "percent";
+        /// Files may be deleted before they expire.
+        clean_file_forcibly: bool = "cleanFileForciblyEnable" or true;
+        /// Files deleted in one go at most.
+        delete_file_batch_max: Positive = "deleteFileBatchMax" or Positive(10);
+        /// Which engine keeps consume queues. Only `default` is there yet.
+        store_type: String = "storeType" or "default".to_owned();
+        /// A replicated commit log. Not there yet.
+        dleger_enabled: bool = "enableDLegerCommitLog" or false;
+        /// Masters chosen by a controller. Not there yet.
+        controller_mode: bool = "enableControllerMode" or false;
+    }
+}
+
+/// Values that are each fine and together are not, or that ask for what is not there.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsError {
+    /// A feature to come, without which the broker would not keep what the configuration promises.
+    #[error("{key}={value}: {what} not there yet; leave the key out to start without")]
+    NotYet {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is missing, with its verb.
+        what: &'static str,
+    },
+    /// A message that is allowed would not fit a file.
+    #[error(
+        "maxMessageSize={message} does not fit mappedFileSizeCommitLog={file}: a file must hold a message and 64 KiB"
+    )]
+    MessageTooLarge {
+        /// maxMessageSize.
+        message: i32,
+        /// mappedFileSizeCommitLog.
+        file: i32,
+    },
+}
+
+/// Room in a log file for what a record has besides its body.
+const RECORD_EXTRA_BYTES: i32 = 64 << 10;
+
+impl Options {
+    /// The configuration that these values make, with the store in `default_root` if they don't say where.
+    pub fn config(&self, default_root: &Path) -> Result<Config, OptionsError> {
+        self.check()?;
+        let ms = |ms: Positive| Duration::from_millis(u64::from(ms.0.unsigned_abs()));
+        let root = self
+            .store_root
+            .as_ref()
+            .map_or_else(|| default_root.to_path_buf(), PathBuf::from);
+        let mut config = Config::new(&root);
+        config.cluster.clone_from(&self.cluster);
+        if let Some(name) = &self.broker_name {
+            config.broker_name.clone_from(name);
+        }
+        config.broker_id = self.broker_id;
+        config.role = match self.broker_role {
+            BrokerRole::AsyncMaster => Role::AsyncMaster,
+            BrokerRole::SyncMaster => Role::SyncMaster,
+            BrokerRole::Slave => Role::Slave,
+        };
+        config.in_sync_replicas = self.in_sync_replicas.0;
+        config.advertised_host.clone_from(&self.advertised_host);
+        config.ha_host.clone_from(&self.ha_host);
+        config.ha_listen_port = self.ha_listen_port;
+        config.bind_address = self.bind_address.0;
+        config.listen_port = self.listen_port;
+        config.nameservers.clone_from(&self.nameservers.0);
+        config.register_period = Duration::from_millis(self.register_period.clamp(10_000, 60_000));
+        config.register_timeout = Duration::from_millis(self.register_timeout);
+        config.broker_permission = self.broker_permission;
+        config.auto_create_topics = self.auto_create_topics;
+        config.auto_create_groups = self.auto_create_groups;
+        config.default_topic_queues = self.default_topic_queues.0;
+        config.trace_topic = self.trace_topic_enabled.then(|| self.trace_topic.clone());
+        config.region.clone_from(&self.region);
+        config.trace_on = self.trace_on;
+        config.message_bytes_max = size(self.message_bytes_max);
+        config.query_messages_max = self.query_messages_max.0;
+        config.long_polling_enabled = self.long_polling_enabled;
+        config.short_polling_ms = i64::from(self.short_polling_ms);
+        config.lite_pull_enabled = self.lite_pull_enabled;
+        config.notify_members = self.notify_members;
+        config.flush_interval = ms(self.flush_interval);
+        config.sync_flush_timeout = ms(self.sync_flush_timeout);
+        config.offsets_interval = ms(self.offsets_interval);
+        config.clean_interval = ms(self.clean_interval);
+        self.read_limits(&mut config.read_limits);
+        self.retention(&mut config.retention);
+        self.store(&mut config.store);
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), OptionsError> {
+        let not_yet = |key, value: &str, what| {
+            Err(OptionsError::NotYet {
+                key,
+                value: value.to_owned(),
+                what,
+            })
+        };
+        if self.controller_mode {
+            return not_yet("enableControllerMode", "true", "the controller is");
+        }
+        if self.dleger_enabled {
+            return not_yet(
+                "enableDLegerCommitLog",
+                "true",
+                "the replicated commit log is",
+            );
+        }
+        if self.store_type != "default" {
+            return not_yet(
+                "storeType",
+                &self.store_type,
+                "other engines than the default one are",
+            );
+        }
+        let paths = self.commit_log_dir.iter().find(|paths| paths.contains(','));
+        if let Some(paths) = paths {
+            return not_yet(
+                "storePathCommitLog",
+                paths,
+                "a commit log in several directories is",
+            );
+        }
+        let (message, file) = (self.message_bytes_max.0, self.log_file_bytes.0);
+        if message > file.saturating_sub(RECORD_EXTRA_BYTES) {
+            return Err(OptionsError::MessageTooLarge { message, file });
+        }
+        Ok(())
+    }
+
+    fn read_limits(&self, limits: &mut store::ReadLimits) {
+        limits.hot_bytes_max = size(self.hot_bytes_max);
+        limits.hot_messages_max = size(self.hot_messages_max);
+        limits.cold_bytes_max = size(self.cold_bytes_max);
+        limits.cold_messages_max = size(self.cold_messages_max);
+        limits.scan_bytes_max = size(self.scan_bytes_max);
+    }
+
+    fn retention(&self, limits: &mut store::retention::Limits) {
+        limits.file_reserved_hours = self.file_reserved_hours.0.unsigned_abs();
+        limits.delete_when.clone_from(&self.delete_when.0);
+        limits.disk_max_used_ratio = self.disk_max_used_ratio.0.unsigned_abs();
+        limits.disk_clean_forcibly_ratio = self.disk_clean_forcibly_ratio.0.unsigned_abs();
+        limits.disk_warning_ratio = self.disk_warning_ratio.0.unsigned_abs();
+        limits.clean_file_forcibly = self.clean_file_forcibly;
+        limits.delete_file_batch_max = size(self.delete_file_batch_max);
+    }
+
+    fn store(&self, store: &mut store::Config) {
+        for (path, given) in [
+            (&mut store.commit_log_dir, &self.commit_log_dir),
+            (&mut store.queue_dir, &self.queue_dir),
+            (&mut store.index_dir, &self.index_dir),
+            (&mut store.checkpoint_path, &self.checkpoint),
+            (&mut store.abort_path, &self.abort_file),
+        ] {
+            if let Some(given) = given {
+                *path = PathBuf::from(given);
+            }
+        }
+        store.log_file_bytes = size(self.log_file_bytes) as u64;
+        store.queue_file_bytes =
+            size(self.queue_file_bytes).next_multiple_of(QUEUE_ENTRY_BYTES) as u64;
+        store.index_enabled = self.index_enabled;
+        store.index_slots = self.index_slots.0.unsigned_abs();
+        store.index_entries_max = self.index_entries_max.0.unsigned_abs();
+        store.sync_flush = self.flush_disk_type == FlushDiskType::SyncFlush;
+    }
+}
+
+/// A consume queue file holds whole entries.
+const QUEUE_ENTRY_BYTES: usize = 20;
+
+fn size(number: Positive) -> usize {
+    number.0.unsigned_abs() as usize
+}
