@@ -1,0 +1,7 @@
+//! What each request does, a file per subject.
+
+mod broker;
+mod config;
+mod kv;
+mod route;
+mod topic;

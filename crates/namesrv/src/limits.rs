@@ -1,0 +1,4 @@
+//! Every bound of this crate. (Registrations are bounded by the frame and by what protocol unpacks.)
+
+/// Bytes of `kvConfig.json`, which is written whole with every change.
+pub(crate) const KV_BYTES_MAX: usize = 16 << 20;

@@ -1,0 +1,371 @@
+//! The route table: which brokers there are, which queues of which topic each has, and when it was
+//! last heard of. Ordered maps, so that equal tables give equal answers.
+
+mod lookup;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use protocol::bodies::{BrokerData, DataVersion, QueueData, TopicConfig, TopicConfigWrapper};
+use protocol::headers::nameserver::RegisterBroker;
+use remoting::Peer;
+
+pub(crate) use lookup::Units;
+
+/// Id of a master among its replicas.
+const MASTER: i64 = 0;
+const PERM_READ: i32 = 4;
+const PERM_WRITE: i32 = 2;
+/// A broker that doesn't say how often it will be heard of is forgotten after this.
+const HEARTBEAT_TIMEOUT_MS: i64 = 120_000;
+
+/// What the nameserver knows. Rebuilt from registrations after a restart; nothing of it is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    /// Topic to broker name to queues.
+    topics: BTreeMap<String, BTreeMap<String, QueueData>>,
+    /// By broker name.
+    brokers: BTreeMap<String, BrokerData>,
+    /// Cluster to broker names.
+    clusters: BTreeMap<String, BTreeSet<String>>,
+    live: BTreeMap<BrokerAddr, Live>,
+}
+
+/// One broker process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BrokerAddr {
+    pub(crate) cluster: String,
+    pub(crate) addr: String,
+}
+
+#[derive(Debug)]
+struct Live {
+    heard_ms: i64,
+    timeout_ms: i64,
+    data_version: DataVersion,
+    ha_server_addr: String,
+    /// The connection it registered on; the broker goes when this does.
+    peer: Arc<Peer>,
+}
+
+/// What a slave is told of its master.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Master {
+    pub(crate) ha_server_addr: Option<String>,
+    pub(crate) addr: Option<String>,
+}
+
+/// A broker that is not registered sent a single topic. It has to send all of them first.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotRegistered;
+
+impl Routes {
+    /// Takes in a broker's registration, first or repeated.
+    /// `delete_missing`: topics that it no longer has are taken out of the routes.
+    pub(crate) fn register(
+        &mut self,
+        header: &RegisterBroker<'_>,
+        mut topics: TopicConfigWrapper,
+        peer: &Arc<Peer>,
+        now_ms: i64,
+        delete_missing: bool,
+    ) -> Result<Master, NotRegistered> {
+        let (id, name) = (header.broker_id, header.broker_name.to_str().into_owned());
+        let addr = BrokerAddr {
+            cluster: header.cluster_name.to_str().into_owned(),
+            addr: header.broker_addr.to_str().into_owned(),
+        };
+        let known = self
+            .brokers
+            .get(&name)
+            .is_some_and(|broker| broker.broker_addrs.contains_key(&id));
+        if !known && topics.topic_config_table.len() == 1 {
+            return Err(NotRegistered);
+        }
+
+        let names = self.clusters.entry(addr.cluster.clone()).or_default();
+        names.insert(name.clone());
+        let broker = self
+            .brokers
+            .entry(name.clone())
+            .or_insert_with(|| BrokerData {
+                cluster: addr.cluster.clone(),
+                broker_name: name.clone(),
+                ..BrokerData::default()
+            });
+        broker.enable_acting_master = header.enable_acting_master.unwrap_or_default();
+        broker.zone_name = header.zone_name.map(|zone| zone.to_str().into_owned());
+        // A slave that became master changes its id: an address has one id at a time.
+        broker
+            .broker_addrs
+            .retain(|other, at| *at != addr.addr || *other == id);
+        if let Some(before) = broker
+            .broker_addrs
+            .get(&id)
+            .filter(|before| **before != addr.addr)
+        {
+            let before = BrokerAddr {
+                cluster: addr.cluster.clone(),
+                addr: before.clone(),
+            };
+            let term = topics.data_version.state_version;
+            if self
+                .live
+                .get(&before)
+                .is_some_and(|live| live.data_version.state_version > term)
+            {
+                tracing::warn!(
+                    broker = name,
+                    id,
+                    holder = before.addr,
+                    refused = addr.addr,
+                    "registration ignored: the broker at this id is of a later term"
+                );
+                self.live.remove(&addr);
+                return Ok(Master::default());
+            }
+        }
+        let first = broker.broker_addrs.insert(id, addr.addr.clone()).is_none();
+
+        // The slave with the least id stands in for a master that is away, for reading only.
+        let least = broker.broker_addrs.keys().next() == Some(&id);
+        let stands_in = header.enable_acting_master.is_some() && id != MASTER && least;
+        let read_only = stands_in && broker.enable_acting_master;
+        let master = (id != MASTER)
+            .then(|| broker.broker_addrs.get(&MASTER).cloned())
+            .flatten();
+        if id == MASTER || stands_in {
+            let version = self.live.get(&addr).map(|live| live.data_version);
+            let changed = first || version != Some(topics.data_version);
+            if delete_missing {
+                self.delete_missing(&name, &topics);
+            }
+            for topic in topics.topic_config_table.values_mut() {
+                if read_only {
+                    topic.perm &= !PERM_WRITE;
+                }
+                self.set_queues(&name, topic, changed);
+            }
+        }
+
+        let live = Live {
+            heard_ms: now_ms,
+            timeout_ms: header
+                .heartbeat_timeout_millis
+                .unwrap_or(HEARTBEAT_TIMEOUT_MS),
+            data_version: topics.data_version,
+            ha_server_addr: header.ha_server_addr.to_str().into_owned(),
+            peer: Arc::clone(peer),
+        };
+        if self.live.insert(addr.clone(), live).is_none() {
+            tracing::info!(
+                cluster = addr.cluster,
+                broker = name,
+                id,
+                addr = addr.addr,
+                "broker registered"
+            );
+        }
+        Ok(self.master_at(addr.cluster, master))
+    }
+
+    fn master_at(&self, cluster: String, addr: Option<String>) -> Master {
+        let Some(addr) = addr else {
+            return Master::default();
+        };
+        let at = BrokerAddr { cluster, addr };
+        match self.live.get(&at) {
+            Some(live) => Master {
+                ha_server_addr: Some(live.ha_server_addr.clone()),
+                addr: Some(at.addr),
+            },
+            None => Master::default(),
+        }
+    }
+
+    /// `changed`: the broker's topics have another version than before; else only a topic that has
+    /// no queues on this broker is taken in.
+    fn set_queues(&mut self, broker_name: &str, topic: &TopicConfig, changed: bool) {
+        let queues = self.topics.entry(topic.topic_name.clone()).or_default();
+        if changed || !queues.contains_key(broker_name) {
+            let data = QueueData {
+                broker_name: broker_name.to_owned(),
+                perm: topic.perm,
+                read_queue_nums: topic.read_queue_nums,
+                topic_sys_flag: topic.topic_sys_flag,
+                write_queue_nums: topic.write_queue_nums,
+            };
+            queues.insert(broker_name.to_owned(), data);
+        }
+    }
+
+    fn delete_missing(&mut self, broker_name: &str, kept: &TopicConfigWrapper) {
+        self.topics.retain(|topic, queues| {
+            if !kept.topic_config_table.contains_key(topic) {
+                queues.remove(broker_name);
+            }
+            !queues.is_empty()
+        });
+    }
+
+    /// Adds or replaces one topic's queues, if all of their brokers are registered.
+    pub(crate) fn register_topic(&mut self, topic: &str, queues: Vec<QueueData>) {
+        if let Some(queue) = queues
+            .iter()
+            .find(|queue| !self.brokers.contains_key(&queue.broker_name))
+        {
+            tracing::warn!(
+                topic,
+                broker = queue.broker_name,
+                "topic not registered: no such broker"
+            );
+            return;
+        }
+        if !queues.is_empty() {
+            let by_broker = queues
+                .into_iter()
+                .map(|queue| (queue.broker_name.clone(), queue));
+            self.topics
+                .entry(topic.to_owned())
+                .or_default()
+                .extend(by_broker);
+        }
+    }
+
+    /// Forgets a topic, in one cluster or everywhere.
+    pub(crate) fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
+        let Some(cluster) = cluster else {
+            self.topics.remove(topic);
+            return;
+        };
+        let Some(names) = self.clusters.get(cluster) else {
+            return;
+        };
+        if let Some(queues) = self.topics.get_mut(topic) {
+            queues.retain(|broker, _| !names.contains(broker));
+            if queues.is_empty() {
+                self.topics.remove(topic);
+            }
+        }
+    }
+
+    /// A sign of life other than a registration.
+    pub(crate) fn heard(&mut self, addr: &BrokerAddr, now_ms: i64) {
+        if let Some(live) = self.live.get_mut(addr) {
+            live.heard_ms = now_ms;
+        }
+    }
+
+    /// Version of the topics that a broker registered.
+    pub(crate) fn data_version(&self, addr: &BrokerAddr) -> Option<DataVersion> {
+        self.live.get(addr).map(|live| live.data_version)
+    }
+
+    /// Forgets a broker process; its queues too, if it was the last of its name.
+    pub(crate) fn unregister(&mut self, addr: &BrokerAddr, broker_name: &str) {
+        let was_live = self.live.remove(addr).is_some();
+        tracing::info!(
+            cluster = addr.cluster,
+            broker = broker_name,
+            addr = addr.addr,
+            was_live,
+            "broker unregistered"
+        );
+        let Some(broker) = self.brokers.get_mut(broker_name) else {
+            return;
+        };
+        broker.broker_addrs.retain(|_, at| *at != addr.addr);
+        let masterless = !broker.broker_addrs.contains_key(&MASTER);
+        if broker.broker_addrs.is_empty() {
+            self.brokers.remove(broker_name);
+            if let Some(names) = self.clusters.get_mut(&addr.cluster) {
+                names.remove(broker_name);
+                if names.is_empty() {
+                    self.clusters.remove(&addr.cluster);
+                }
+            }
+            self.topics.retain(|_, queues| {
+                queues.remove(broker_name);
+                !queues.is_empty()
+            });
+        } else if broker.enable_acting_master && masterless {
+            self.set_perm(broker_name, |perm| perm & !PERM_WRITE);
+        }
+    }
+
+    /// Forgets the brokers that were not heard of for longer than they said. Returns their
+    /// connections.
+    pub(crate) fn expire(&mut self, now_ms: i64) -> Vec<Arc<Peer>> {
+        let is_late = |live: &Live| live.heard_ms + live.timeout_ms < now_ms;
+        let late: Vec<BrokerAddr> = self
+            .live
+            .iter()
+            .filter(|(_, live)| is_late(live))
+            .map(|(addr, _)| addr.clone())
+            .collect();
+        let mut peers = Vec::new();
+        for addr in late {
+            if let Some(live) = self.live.get(&addr) {
+                tracing::warn!(
+                    cluster = addr.cluster,
+                    addr = addr.addr,
+                    timeout_ms = live.timeout_ms,
+                    "broker expired"
+                );
+                peers.push(Arc::clone(&live.peer));
+            }
+            self.forget(&addr);
+        }
+        peers
+    }
+
+    /// A connection is gone, and with it the brokers that registered on it last.
+    pub(crate) fn closed(&mut self, peer: u64) {
+        let gone = self.live.iter().filter(|(_, live)| live.peer.id() == peer);
+        for addr in gone.map(|(addr, _)| addr.clone()).collect::<Vec<_>>() {
+            self.forget(&addr);
+        }
+    }
+
+    /// Unregisters whatever broker is at an address.
+    fn forget(&mut self, addr: &BrokerAddr) {
+        let is_there = |broker: &&BrokerData| {
+            broker.cluster == addr.cluster
+                && broker.broker_addrs.values().any(|at| *at == addr.addr)
+        };
+        match self
+            .brokers
+            .values()
+            .find(is_there)
+            .map(|broker| broker.broker_name.clone())
+        {
+            Some(name) => self.unregister(addr, &name),
+            None => {
+                self.live.remove(addr);
+            }
+        }
+    }
+
+    /// Takes the write permission off all topics of a broker; returns their number.
+    pub(crate) fn wipe_write_perm(&mut self, broker_name: &str) -> i32 {
+        self.set_perm(broker_name, |perm| perm & !PERM_WRITE)
+    }
+
+    /// Makes all topics of a broker readable and writable; returns their number.
+    pub(crate) fn add_write_perm(&mut self, broker_name: &str) -> i32 {
+        self.set_perm(broker_name, |_| PERM_READ | PERM_WRITE)
+    }
+
+    fn set_perm(&mut self, broker_name: &str, perm: impl Fn(i32) -> i32) -> i32 {
+        let mut changed = 0;
+        for queue in self
+            .topics
+            .values_mut()
+            .filter_map(|queues| queues.get_mut(broker_name))
+        {
+            queue.perm = perm(queue.perm);
+            changed += 1;
+        }
+        changed
+    }
+}
