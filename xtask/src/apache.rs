@@ -79,23 +79,37 @@ pub(crate) fn start_namesrv(
     options: &[&str],
 ) -> Result<Process> {
     let options = [&["-Xms128m", "-Xmx256m"], options].concat();
-    start(
+    let mut process = spawn(
         java,
         home,
         "namesrv",
         "org.apache.rocketmq.namesrv.NamesrvStartup",
         config,
         &options,
-    )
+    )?;
+    process.wait_ready(READY_LIMIT)?;
+    Ok(process)
 }
 
 pub(crate) fn start_broker(
     java: &Java,
     home: &Path,
     config: &str,
+    options: &[&str],
+) -> Result<Process> {
+    let mut process = spawn_broker(java, home, config, options)?;
+    process.wait_ready(READY_LIMIT)?;
+    Ok(process)
+}
+
+/// The same without waiting for it.
+pub(crate) fn spawn_broker(
+    java: &Java,
+    home: &Path,
+    config: &str,
     heap: &[&str],
 ) -> Result<Process> {
-    start(
+    spawn(
         java,
         home,
         "broker",
@@ -105,7 +119,7 @@ pub(crate) fn start_broker(
     )
 }
 
-fn start(
+fn spawn(
     java: &Java,
     home: &Path,
     name: &str,
@@ -126,7 +140,5 @@ fn start(
         .env("ROCKETMQ_HOME", home)
         .current_dir(home);
     let output = home.join(format!("{name}.out"));
-    let mut process = Process::start(&format!("Apache's {name}"), &mut command, &output, READY)?;
-    process.wait_ready(READY_LIMIT)?;
-    Ok(process)
+    Process::start(&format!("Apache's {name}"), &mut command, &output, READY)
 }

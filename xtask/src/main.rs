@@ -7,8 +7,10 @@
 )]
 
 mod apache;
+mod bench;
 mod compat;
 mod fixtures;
+mod floor;
 mod java;
 mod ports;
 mod process;
@@ -40,6 +42,11 @@ enum Verb {
     Tidy,
     /// Run the real Java clients against Skylark or Apache's own servers
     Compat(compat::Options),
+    /// Measure Skylark, Apache's broker and the floor in one run against the budgets
+    Bench(bench::Options),
+    /// Serve as the floor of `bench`
+    #[command(hide = true)]
+    Floor(floor::Options),
     /// Record golden frames between real clients and Apache's servers
     Fixtures,
 }
@@ -52,6 +59,8 @@ fn main() -> ExitCode {
             Verb::Test | Verb::Ci => test::run(),
             Verb::Tidy => tidy::run(),
             Verb::Compat(options) => compat::run(&options),
+            Verb::Bench(options) => bench::execute(&options),
+            Verb::Floor(options) => floor::run(&options),
             Verb::Fixtures => fixtures::execute(),
         });
     match outcome {

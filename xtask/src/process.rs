@@ -111,6 +111,15 @@ impl Process {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+
+    /// Ends it at once (SIGKILL).
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child
+            .kill()
+            .with_context(|| format!("can't kill {}", self.name))?;
+        self.child.wait()?;
+        Ok(())
+    }
 }
 
 impl Drop for Process {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::apache::{BROKER_NAME, config};
 use crate::ports;
 use crate::process::Process;
-use crate::shell::{cargo, root, run};
+use crate::shell::{cargo, run, target};
 use crate::wire::wait_registered;
 
 /// In the line on standard output that says that it serves.
@@ -24,9 +24,7 @@ const LISTED: [&str; 0] = [];
 /// Builds the release binary and returns where it is.
 pub(crate) fn build() -> Result<PathBuf> {
     run(cargo().args(["build", "--release", "--package", "skylark"]))?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release/skylark"))
+    Ok(target().join("release/skylark"))
 }
 
 pub(crate) struct Skylark {
@@ -35,42 +33,41 @@ pub(crate) struct Skylark {
     pub(crate) broker_port: u16,
 }
 
+/// Starts a standalone below `home` with a configuration of Apache's broker.
+pub(crate) fn spawn(
+    binary: &Path,
+    home: &Path,
+    config: &Path,
+    namesrv_port: u16,
+) -> Result<Process> {
+    let mut command = Command::new(binary);
+    command
+        .arg("standalone")
+        .arg("--data")
+        .arg(home.join("store"));
+    command
+        .arg("--namesrv-port")
+        .arg(namesrv_port.to_string())
+        .arg("-c")
+        .arg(config);
+    Process::start(
+        "skylark",
+        command.current_dir(home),
+        &home.join("skylark.out"),
+        READY,
+    )
+}
+
 impl Skylark {
-    /// Starts a standalone below `home` on free ports, with the same configuration that Apache's broker gets.
+    /// Starts it on free ports with the configuration that compat/ has for Apache's broker.
     pub(crate) fn start(binary: &Path, home: &Path) -> Result<Skylark> {
         let (namesrv_port, broker_port) = (ports::free()?, ports::free()?);
         let file = home.join("skylark.conf");
         fs::write(&file, config("broker", home, namesrv_port, broker_port)?)?;
-        let mut command = Command::new(binary);
-        command
-            .arg("standalone")
-            .arg("--data")
-            .arg(home.join("store"));
-        command
-            .arg("--namesrv-port")
-            .arg(namesrv_port.to_string())
-            .arg("-c")
-            .arg(&file);
-        let skylark = Skylark::spawn(&mut command, home, namesrv_port, broker_port)?;
+        let mut process = spawn(binary, home, &file, namesrv_port)?;
+        process.wait_ready(READY_LIMIT)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, namesrv_port));
         wait_registered(address, BROKER_NAME, READY_LIMIT)?;
-        Ok(skylark)
-    }
-
-    /// Starts what the command says and waits until it is ready.
-    pub(crate) fn spawn(
-        command: &mut Command,
-        home: &Path,
-        namesrv_port: u16,
-        broker_port: u16,
-    ) -> Result<Skylark> {
-        let mut process = Process::start(
-            "skylark",
-            command.current_dir(home),
-            &home.join("skylark.out"),
-            READY,
-        )?;
-        process.wait_ready(READY_LIMIT)?;
         Ok(Skylark {
             process,
             namesrv_port,

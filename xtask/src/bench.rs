@@ -1,0 +1,290 @@
+//! `cargo xtask bench`: Apache's broker, the floor and Skylark on this machine in one run, against the budgets.
+//! Each round starts every system anew in an empty directory and puts the same loads on it, so that they alternate and
+//! none is measured while another runs.
+mod budget;
+mod machine;
+mod server;
+mod table;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::budget::{LOADS, Load, READY_EMPTY, READY_KILLED, RESIDENT, SYNC_ONE};
+use self::server::{Programs, Server};
+use self::table::{Samples, System};
+use crate::java::Java;
+use crate::shell::{cargo, root, run, target};
+use crate::skylark;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// One round of a second a load (about 90 s) instead of three rounds (about ten minutes)
+    #[arg(long)]
+    short: bool,
+    /// Print every sample as JSON instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Only these systems
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "apache,floor,skylark"
+    )]
+    only: Vec<System>,
+}
+
+/// How long things take.
+struct Pace {
+    rounds: usize,
+    /// A load, and before it what doesn't count.
+    seconds: u32,
+    warm_up: u32,
+    /// What a JVM is given to compile its hot code before the first load.
+    jvm_warm_up: u32,
+    /// Whether to fill stores for the start after kill -9.
+    restart: bool,
+}
+
+const SHORT: Pace = Pace {
+    rounds: 1,
+    seconds: 1,
+    warm_up: 1,
+    jvm_warm_up: 4,
+    restart: false,
+};
+const FULL: Pace = Pace {
+    rounds: 3,
+    seconds: 4,
+    warm_up: 1,
+    jvm_warm_up: 10,
+    restart: true,
+};
+
+/// Between readiness and a look at the memory.
+const SETTLE: Duration = Duration::from_secs(1);
+
+pub(crate) fn execute(options: &Options) -> Result<()> {
+    let java = Java::find()?;
+    java.build()?;
+    run(cargo().args(["build", "--release", "--package", "xtask"]))?;
+    let programs = Programs {
+        java,
+        skylark: skylark::build()?,
+        xtask: target().join("release/xtask"),
+    };
+    let scratch = tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(target())?;
+    let pace = if options.short { SHORT } else { FULL };
+    let mut bench = Bench {
+        programs,
+        home: scratch.path().to_owned(),
+        systems: options.only.clone(),
+        pace,
+        samples: Samples::default(),
+        notes: Vec::new(),
+    };
+    let machine = machine::describe(root());
+    bench.rounds()?;
+    let fdatasync = bench
+        .samples
+        .median(System::Disk, SYNC_ONE.figures[0].name)
+        .unwrap_or_default();
+    if options.json {
+        let rows = bench.samples.json();
+        println!(
+            "{:#}",
+            json!({ "machine": machine, "fdatasync_us": fdatasync, "rows": rows, "notes": bench.notes })
+        );
+    } else {
+        println!(
+            "\n{machine}; fdatasync alone {fdatasync:.0} us; medians of {} rounds\n",
+            bench.pace.rounds
+        );
+        print!("{}", bench.samples.table());
+        bench.notes.iter().for_each(|note| println!("- {note}"));
+    }
+    Ok(())
+}
+
+struct Bench {
+    programs: Programs,
+    home: PathBuf,
+    systems: Vec<System>,
+    pace: Pace,
+    samples: Samples,
+    /// What readers of the table must know.
+    notes: Vec<String>,
+}
+
+impl Bench {
+    fn rounds(&mut self) -> Result<()> {
+        for round in 1..=self.pace.rounds {
+            for system in self.systems.clone() {
+                eprintln!("-- round {round} of {}: {system:?}", self.pace.rounds);
+                self.round(system)
+                    .with_context(|| format!("{system:?} in round {round}"))?;
+            }
+        }
+        if self.pace.restart {
+            for system in self.systems.clone() {
+                if system == System::Floor {
+                    continue;
+                }
+                eprintln!("-- start after kill -9: {system:?}");
+                self.restart(system)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, system: System) -> Result<()> {
+        let home = self.home.join("async");
+        let server = Server::start(&self.programs, system, &home, false)?;
+        if system != System::Floor {
+            self.samples
+                .add(system, READY_EMPTY.name, server.ready_after.as_secs_f64());
+            std::thread::sleep(SETTLE);
+            self.samples
+                .add(system, RESIDENT.name, server.resident_mib()?);
+        }
+        self.warm_up(&server, system)?;
+        for load in LOADS
+            .iter()
+            .filter(|load| !load.sync_flush && (load.on_floor || system != System::Floor))
+        {
+            self.measure(&server, system, load)?;
+        }
+        server.kill()?;
+        fs::remove_dir_all(&home)?;
+        if system == System::Floor {
+            return Ok(());
+        }
+        let server = Server::start(&self.programs, system, &home, true)?;
+        self.warm_up(&server, system)?;
+        for load in LOADS.iter().filter(|load| load.sync_flush) {
+            self.measure(&server, system, load)?;
+        }
+        // Before and after: on a busy disk it changes within seconds.
+        self.fdatasync()?;
+        self.measure(&server, system, &SYNC_ONE)?;
+        self.fdatasync()?;
+        server.kill()?;
+        fs::remove_dir_all(&home)?;
+        Ok(())
+    }
+
+    fn fdatasync(&mut self) -> Result<()> {
+        let micros = machine::fdatasync_us(&self.home)?;
+        self.samples
+            .add(System::Disk, SYNC_ONE.figures[0].name, micros);
+        Ok(())
+    }
+
+    fn warm_up(&self, server: &Server, system: System) -> Result<()> {
+        if system == System::Apache {
+            let seconds = self.pace.jvm_warm_up.to_string();
+            self.load(
+                server,
+                &["produce", "--topic", "WarmUp", "--seconds", &seconds],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self, server: &Server, system: System, load: &Load) -> Result<()> {
+        let (seconds, warm_up) = (self.pace.seconds.to_string(), self.pace.warm_up.to_string());
+        let topic = format!("Bench{}", load.arguments.concat().replace("--", ""));
+        let arguments = [
+            load.arguments,
+            &[
+                "--topic",
+                &topic,
+                "--seconds",
+                &seconds,
+                "--warm-up",
+                &warm_up,
+            ],
+        ]
+        .concat();
+        let report = self.load(server, &arguments)?;
+        for figure in load.figures {
+            let value = report
+                .pointer(figure.at)
+                .and_then(Value::as_f64)
+                .with_context(|| format!("no {} in {report}", figure.at))?;
+            eprintln!("   {}: {value:.1}", figure.name);
+            self.samples.add(system, figure.name, value);
+        }
+        let errors = report["errors"]
+            .as_array()
+            .is_some_and(|errors| !errors.is_empty());
+        if errors || report["lost"].as_u64().unwrap_or(0) > 0 {
+            let (errors, lost) = (&report["errors"], &report["lost"]);
+            self.notes.push(format!(
+                "{system:?}, {}: errors {errors}, lost {lost}",
+                load.figures[0].name
+            ));
+        }
+        Ok(())
+    }
+
+    /// Fills a store of two GiB, kills the server and starts it again.
+    fn restart(&mut self, system: System) -> Result<()> {
+        let home = self.home.join("restart");
+        let server = Server::start(&self.programs, system, &home, false)?;
+        // Some 240 B of a record aren't body.
+        self.load(
+            &server,
+            &[
+                "produce",
+                "--size",
+                "1024",
+                "--batch",
+                "32",
+                "--in-flight",
+                "8",
+                "--messages",
+                "1700000",
+            ],
+        )?;
+        server.kill()?;
+        let server = Server::start(&self.programs, system, &home, false)?;
+        self.samples
+            .add(system, READY_KILLED.name, server.ready_after.as_secs_f64());
+        server.kill()?;
+        fs::remove_dir_all(&home)?;
+        Ok(())
+    }
+
+    /// Runs `skylark bench` and returns its report.
+    fn load(&self, server: &Server, arguments: &[&str]) -> Result<Value> {
+        let mut command = Command::new(&self.programs.skylark);
+        command.arg("bench").args(arguments).args([
+            "--json",
+            "--broker",
+            &server.address.to_string(),
+        ]);
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .context("can't run skylark bench")?;
+        if !output.status.success() {
+            bail!(
+                "`skylark bench {}`: {}\n{}\n-- the server's last words\n{}",
+                arguments.join(" "),
+                output.status,
+                String::from_utf8_lossy(&output.stderr),
+                server.tail()
+            );
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}

@@ -1,0 +1,88 @@
+//! The machine that was measured on.
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+/// Cores, kernel and file system in a line.
+pub(super) fn describe(directory: &Path) -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let model = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = model
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("", |(_, name)| name);
+    let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
+    format!(
+        "{cores} cores ({model}), Linux {}, {}",
+        kernel.trim(),
+        file_system(&mounts, directory)
+    )
+}
+
+/// The type of the file system whose mount point is the longest above the path.
+fn file_system<'a>(mounts: &'a str, path: &Path) -> &'a str {
+    let mut best = ("", "unknown file system");
+    for line in mounts.lines() {
+        let mut words = line.split(' ').skip(1);
+        let (Some(point), Some(kind)) = (words.next(), words.next()) else {
+            continue;
+        };
+        if path.starts_with(point) && point.len() >= best.0.len() {
+            best = (point, kind);
+        }
+    }
+    best.1
+}
+
+/// Microseconds, the median of a write of 256 B and fdatasync(2) on it, into space that is already there.
+pub(super) fn fdatasync_us(directory: &Path) -> Result<f64> {
+    const COUNT: usize = 400;
+    const BYTES: usize = 256;
+    let path = directory.join("fdatasync");
+    let file = fs::File::create(&path).with_context(|| path.display().to_string())?;
+    file.write_all_at(&vec![0; COUNT * BYTES], 0)?;
+    file.sync_all()?;
+    let mut micros = Vec::with_capacity(COUNT);
+    for at in 0..COUNT {
+        file.write_all_at(&[1; BYTES], (at * BYTES) as u64)?;
+        let started = Instant::now();
+        file.sync_data()?;
+        micros.push(started.elapsed().as_secs_f64() * 1e6);
+    }
+    fs::remove_file(&path)?;
+    micros.sort_by(f64::total_cmp);
+    Ok(micros[COUNT / 2])
+}
+
+/// Resident memory of a process in MiB.
+pub(super) fn resident_mib(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .context("no VmRSS")?;
+    Ok(kib.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_mount_point_counts() {
+        let mounts = "/dev/a / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/b /tmp/x xfs rw 0 0\n";
+        assert_eq!(file_system(mounts, Path::new("/home/x")), "ext4");
+        assert_eq!(file_system(mounts, Path::new("/tmp/x/y")), "xfs");
+        assert_eq!(file_system(mounts, Path::new("/tmpx")), "ext4");
+        assert_eq!(file_system("", Path::new("/")), "unknown file system");
+    }
+
+    #[test]
+    fn our_own_memory() {
+        assert!(resident_mib(std::process::id()).unwrap() > 0.5);
+    }
+}

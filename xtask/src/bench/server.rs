@@ -1,0 +1,131 @@
+//! The servers that are measured, each in a fresh directory of its own.
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::machine::resident_mib;
+use super::table::System;
+use crate::apache::{self, BROKER_NAME};
+use crate::java::Java;
+use crate::process::Process;
+use crate::wire::wait_registered;
+use crate::{floor, ports, skylark};
+
+/// The heap that Apache is measured with.
+const HEAP: [&str; 7] = [
+    "-Xms4g",
+    "-Xmx4g",
+    "-XX:+UseG1GC",
+    "-XX:G1HeapRegionSize=16m",
+    "-XX:G1ReservePercent=25",
+    "-XX:InitiatingHeapOccupancyPercent=30",
+    "-XX:+AlwaysPreTouch",
+];
+
+/// What the servers are started from.
+pub(super) struct Programs {
+    pub(super) java: Java,
+    pub(super) skylark: PathBuf,
+    pub(super) xtask: PathBuf,
+}
+
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    /// From the start of the broker to its word that it's ready.
+    pub(super) ready_after: Duration,
+    /// The broker last.
+    processes: Vec<Process>,
+}
+
+impl Server {
+    pub(super) fn start(
+        programs: &Programs,
+        system: System,
+        home: &Path,
+        sync_flush: bool,
+    ) -> Result<Server> {
+        fs::create_dir_all(home)?;
+        let (namesrv_port, port) = (ports::free()?, ports::free()?);
+        let config = config(home, namesrv_port, port, sync_flush);
+        let mut processes = Vec::new();
+        let mut broker = match system {
+            System::Apache => {
+                let namesrv = format!(
+                    "listenPort={namesrv_port}\nkvConfigPath={}/kvConfig.json\n",
+                    home.display()
+                );
+                processes.push(apache::start_namesrv(&programs.java, home, &namesrv, &[])?);
+                apache::spawn_broker(&programs.java, home, &config, &HEAP)?
+            }
+            System::Skylark => {
+                let file = home.join("broker.conf");
+                fs::write(&file, config)?;
+                skylark::spawn(&programs.skylark, home, &file, namesrv_port)?
+            }
+            System::Floor | System::Disk => {
+                let mut command = Command::new(&programs.xtask);
+                command
+                    .args(["floor", "--port", &port.to_string(), "--file"])
+                    .arg(home.join("frames"));
+                Process::start(
+                    "the floor",
+                    &mut command,
+                    &home.join("floor.out"),
+                    floor::READY,
+                )?
+            }
+        };
+        let ready_after = broker.wait_ready(apache::READY_LIMIT)?;
+        processes.push(broker);
+        if system != System::Floor {
+            let namesrv = SocketAddr::from((Ipv4Addr::LOCALHOST, namesrv_port));
+            wait_registered(namesrv, BROKER_NAME, apache::READY_LIMIT)?;
+        }
+        Ok(Server {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            ready_after,
+            processes,
+        })
+    }
+
+    pub(super) fn resident_mib(&self) -> Result<f64> {
+        self.processes
+            .iter()
+            .map(|process| resident_mib(process.id()))
+            .sum()
+    }
+
+    /// kill -9, all of it.
+    pub(super) fn kill(self) -> Result<()> {
+        self.processes.into_iter().rev().try_for_each(Process::kill)
+    }
+
+    pub(super) fn tail(&self) -> String {
+        self.processes
+            .iter()
+            .map(|process| process.tail(30))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+/// Both get the same. What isn't a default: addresses and paths; no refusal for 5 s of waiting, since 200 ms on two
+/// cores refuses parts of a burst; and a disk may be nearly full.
+fn config(home: &Path, namesrv_port: u16, port: u16, sync_flush: bool) -> String {
+    let home = home.display();
+    let flush = if sync_flush {
+        "SYNC_FLUSH"
+    } else {
+        "ASYNC_FLUSH"
+    };
+    format!(
+        "brokerClusterName=DefaultCluster\nbrokerName={BROKER_NAME}\nbrokerId=0\nbrokerRole=ASYNC_MASTER\n\
+         flushDiskType={flush}\nnamesrvAddr=127.0.0.1:{namesrv_port}\nbrokerIP1=127.0.0.1\nbrokerIP2=127.0.0.1\n\
+         listenPort={port}\nstorePathRootDir={home}/store\nstorePathCommitLog={home}/store/commitlog\n\
+         waitTimeMillsInSendQueue=5000\ndiskMaxUsedSpaceRatio=95\n"
+    )
+}
