@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::Bench;
+use crate::inspect::Inspect;
 
 #[derive(Parser)]
 #[command(
@@ -33,6 +34,8 @@ enum Command {
     Broker(Broker),
     /// Put load on a broker and report throughput and latency
     Bench(Bench),
+    /// Look into a store directory, Apache's or ours
+    Store(Inspect),
 }
 
 #[derive(Args)]
@@ -87,6 +90,7 @@ impl Skylark {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Some(Command::Bench(bench)) => bench.run(),
+            Some(Command::Store(store)) => store.run(),
             _ => anyhow::bail!("not there yet"),
         }
     }

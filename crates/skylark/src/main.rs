@@ -6,6 +6,7 @@ use clap::Parser;
 
 mod bench;
 mod cli;
+mod inspect;
 
 fn main() -> ExitCode {
     let (args, as_apache) = cli::arguments(std::env::args_os());

@@ -4,14 +4,14 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use bytes::BytesMut;
 use memchr::memmem;
 use protocol::codes::response;
 use protocol::command::{
     CommandOut, Head, HeadError, Header, binary_head, encode_command, json_head,
 };
-use protocol::frame::Codec;
+use protocol::frame::{Codec, cut};
 
 type BlockingStream = std::net::TcpStream;
 
@@ -98,29 +98,14 @@ impl Connection {
     /// The next answer of what has arrived.
     pub(super) fn next(&mut self) -> anyhow::Result<Option<Reply<'_>>> {
         let arrived = &self.inbound[self.start..self.end];
-        let Some((lengths, rest)) = arrived.split_first_chunk::<8>() else {
+        let Some(frame) = cut(arrived, FRAME_BYTES_MAX).context("the broker sent no frame")? else {
             return Ok(None);
         };
-        let [l0, l1, l2, l3, codec, h0, h1, h2] = *lengths;
-        let length = (u32::from_be_bytes([l0, l1, l2, l3]) as usize).saturating_sub(4);
-        let header = u32::from_be_bytes([0, h0, h1, h2]) as usize;
-        ensure!(
-            header <= length && length <= FRAME_BYTES_MAX,
-            "the broker sent no frame"
-        );
-        let Some((header, body)) = rest.get(..length).map(|frame| frame.split_at(header)) else {
-            return Ok(None);
-        };
-        self.start += lengths.len() + length;
-        let codec = if codec == 0 {
-            Codec::Json
-        } else {
-            Codec::Rocketmq
-        };
+        self.start += frame.end;
         Ok(Some(Reply {
-            codec,
-            header,
-            body,
+            codec: frame.codec,
+            body: &arrived[frame.header.end..frame.end],
+            header: &arrived[frame.header],
         }))
     }
 
