@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
 
 use crate::clock::{self, Instant};
 use crate::limits::{LOGGED_CLOSES_MAX, Limits};
@@ -29,9 +30,9 @@ pub(crate) struct Budget {
     frames: AtomicUsize,
     bytes: AtomicUsize,
     outbound: AtomicUsize,
-    /// Somebody is in `waiting`: lets the usual release go without the lock.
+    /// Some connection is in `waiting`: lets the usual release go without the lock.
     crowded: AtomicBool,
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<FxHashMap<u64, Waker>>,
     closes: Mutex<Closes>,
 }
 
@@ -51,7 +52,7 @@ impl Budget {
             bytes: AtomicUsize::new(0),
             outbound: AtomicUsize::new(0),
             crowded: AtomicBool::new(false),
-            waiting: Mutex::new(Vec::new()),
+            waiting: Mutex::default(),
             closes: Mutex::new(Closes {
                 since: clock::monotonic(),
                 logged: 0,
@@ -81,7 +82,7 @@ impl Budget {
                 self.crowded.store(false, Ordering::SeqCst);
                 std::mem::take(&mut *waiting)
             };
-            waiting.into_iter().for_each(Waker::wake);
+            waiting.into_values().for_each(Waker::wake);
         }
     }
 
@@ -94,9 +95,15 @@ impl Budget {
                 || self.outbound.load(Ordering::SeqCst) < self.limits.outbound_bytes_total)
     }
 
-    /// Ready when a connection that holds `own` may read on; else its task is woken when there is
-    /// room.
-    pub(crate) fn poll_room(&self, own: Share, mid_frame: bool, cx: &Context<'_>) -> Poll<()> {
+    /// Ready when connection `id`, which holds `own`, may read on; else its task is woken when
+    /// there is room.
+    pub(crate) fn poll_room(
+        &self,
+        id: u64,
+        own: Share,
+        mid_frame: bool,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
         if self.has_room(own, mid_frame) {
             return Poll::Ready(());
         }
@@ -106,10 +113,16 @@ impl Budget {
         if self.has_room(own, mid_frame) {
             return Poll::Ready(());
         }
-        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            waiting.push(cx.waker().clone());
-        }
+        waiting.insert(id, cx.waker().clone());
         Poll::Pending
+    }
+
+    /// A connection is gone.
+    pub(crate) fn leave(&self, id: u64, charged: &mut Share) {
+        self.settle(charged, Share::default());
+        if self.crowded.load(Ordering::SeqCst) {
+            self.waiting.lock().remove(&id);
+        }
     }
 
     /// Whether one more line about a closed connection may be logged, and how many were not since

@@ -163,7 +163,7 @@ pub(crate) async fn run(stream: Stream, peer: Arc<Peer>, service: Arc<dyn Servic
 impl Drop for Driver {
     /// Here, so that it happens however the task ends.
     fn drop(&mut self) {
-        self.budget.settle(&mut self.charged, Share::default());
+        self.budget.leave(self.peer.id(), &mut self.charged);
         self.peer.closed();
         let closed = || self.service.closed(&self.peer);
         if catch_unwind(AssertUnwindSafe(closed)).is_err() {
@@ -211,13 +211,12 @@ impl Driver {
         if self.is_paused() {
             return Ok(Received::Paused);
         }
-        if self
-            .budget
-            .poll_room(self.charged, !self.input.is_empty(), cx)
-            .is_pending()
-        {
-            // The budget wakes us: for the loop in `poll` this is like nothing having arrived.
-            self.watch.frame = None;
+        let (id, mid_frame) = (self.peer.id(), !self.input.is_empty());
+        let room = self.budget.poll_room(id, self.charged, mid_frame, cx);
+        if room.is_pending() {
+            // The budget wakes us: for the loop in `poll` this is like nothing having arrived. A
+            // frame that makes no progress meanwhile is cut, or halves of frames could fill all
+            // the room there is and wait for each other.
             return Ok(Received::None);
         }
         if self.hand_on() {

@@ -110,6 +110,25 @@ async fn limits_over_all_connections_hold_others_back_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn halves_of_frames_do_not_block_everybody_for_ever() {
+    let server = serve(Limits {
+        bytes_max: 50_000,
+        ..limits()
+    });
+    let half = &request_frame(ECHO, 1, &[0; 200_000])[..60_000];
+    let mut halves = [raw(&server).await, raw(&server).await];
+    for stream in &mut halves {
+        stream.write_all(half).await.unwrap();
+    }
+    // The other half may still come, but does not: both are cut, and there is room again.
+    eventually(|| server.echo.closed.lock().len() == 2).await;
+    let client = server.connect().await;
+    let call = client.call(ECHO, &NoHeader, Body::None, PATIENCE);
+    assert_eq!(in_time(call).await.unwrap().code, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_peer_that_does_not_read_is_no_longer_read_and_then_cut() {
     let server = serve(Limits {
         batch_frames_max: 1,
