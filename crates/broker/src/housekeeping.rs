@@ -18,7 +18,7 @@ impl Broker {
 
     /// Writes what lookups need and can be made anew from the log: consume queues and the index.
     pub(crate) fn write_behind(&self) {
-        if let Err(error) = self.store.flush_queues() {
+        if let Err(error) = self.store.flush_queues(self.clock.now_ms()) {
             tracing::error!(%error, "can't write consume queues; will try again");
         }
     }

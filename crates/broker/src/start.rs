@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use remoting::clock::Clock;
 use remoting::{BindError, Limits, Server};
-use store::{Disk, FlushError, OpenError, Store};
+use store::{CloseError, Disk, OpenError, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -275,7 +275,7 @@ impl Running {
     }
 
     /// Leaves the nameservers, answers what is under way, closes connections, saves and closes the store.
-    pub async fn shutdown(self) -> Result<(), FlushError> {
+    pub async fn shutdown(self) -> Result<(), CloseError> {
         self.leave.send_replace(true);
         for registration in self.registrations {
             join("registration", registration).await;

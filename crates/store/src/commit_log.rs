@@ -184,6 +184,19 @@ impl CommitLog {
         Ok(())
     }
 
+    /// Removes the files that were made ahead and not used.
+    pub(crate) fn remove_unused(&self, end: LogOffset) -> io::Result<()> {
+        let mut segments = self.segments.write();
+        while let Some(last) = segments.back()
+            && last.start >= end.0
+        {
+            self.disk.remove_file(&last.path)?;
+            segments.pop_back();
+        }
+        drop(segments);
+        self.disk.sync_dir(&self.dir)
+    }
+
     /// Removes the files that lie wholly below a place, oldest first, but never the newest.
     /// Gives how many. What was read from them stays readable for those who have it.
     pub(crate) fn delete_before(&self, place: LogOffset) -> io::Result<usize> {

@@ -17,11 +17,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
+use protocol::record::Outline;
 use protocol::{LogOffset, QueueOffset};
 
 use crate::watermark::{Ticket, Watermark};
 
 pub(crate) mod files;
+mod restore;
 pub(crate) mod table;
 
 /// Bytes of an entry.
@@ -39,7 +41,7 @@ pub struct Queue {
     /// Tells queues apart where their name would be too long.
     number: u32,
     /// Offset of the next message. Changed only under the log lock.
-    next: AtomicI64,
+    pub(crate) next: AtomicI64,
     /// Consumers may see what is below.
     visible: Watermark,
     min: AtomicI64,
@@ -96,6 +98,15 @@ impl QueueEntry {
         self.size == FILLER_SIZE
     }
 
+    /// Whether this is the record it stands for.
+    pub(crate) fn names(&self, queue: &Queue, outline: &Outline<'_>) -> bool {
+        outline.size as i64 == i64::from(self.size)
+            && outline.log_offset == self.log_offset
+            && outline.queue_offset == self.queue_offset
+            && outline.queue_id == queue.id
+            && *outline.topic == *queue.topic
+    }
+
     /// Where the record ends in the log.
     pub(crate) fn log_end(&self) -> i64 {
         self.log_offset.0 + i64::from(self.size)
@@ -143,6 +154,10 @@ impl Queue {
             ticket: Ticket::new(offset.0.saturating_add(1)),
             queue: self.clone(),
         }
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 
     /// The offset of the next message, visible or not.

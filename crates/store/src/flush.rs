@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use protocol::LogOffset;
 
 use crate::Store;
-use crate::commit_log::BLANK_BYTES;
 use crate::consume_queue::Queue;
 
 /// Why a flush failed. The log is sealed for ever: what was not durable never will be for certain.
@@ -20,6 +19,13 @@ pub enum FlushError {
     /// An earlier one did.
     #[error(transparent)]
     Sealed(#[from] crate::Sealed),
+}
+
+/// What the last flush left durable.
+#[derive(Debug)]
+pub(crate) struct Flushed {
+    /// Store time of the last durable record.
+    pub(crate) last_ms: i64,
 }
 
 /// With sync flush: messages that are written, but not yet durable.
@@ -72,13 +78,13 @@ impl Hidden {
 impl Store {
     /// Makes everything appended so far durable and gives the end of it. Appends go on meanwhile.
     pub fn flush(&self) -> Result<LogOffset, FlushError> {
-        let _one_at_a_time = self.flushing.lock();
-        let end = {
+        let mut flushed = self.flushing.lock();
+        let (end, last_ms) = {
             let writer = self.writer.lock();
             if writer.sealed {
                 return Err(crate::Sealed.into());
             }
-            writer.end
+            (writer.end, writer.last_ms)
         };
         let durable = self.durable.at();
         if end == durable {
@@ -88,6 +94,7 @@ impl Store {
             self.seal();
             return Err(FlushError::Io(error));
         }
+        flushed.last_ms = last_ms;
         self.durable.raise(end);
         self.hidden.show(end);
         self.durable.wake();
@@ -98,17 +105,5 @@ impl Store {
     fn seal(&self) {
         self.writer.lock().sealed = true;
         self.durable.seal();
-    }
-
-    /// Writes consume queue entries behind and makes the next log file ahead of its need. To be
-    /// called about every second.
-    pub fn flush_queues(&self) -> io::Result<()> {
-        self.queues.write_all_out()?;
-        let end = self.log.end();
-        let room = self.log.file_start(end) + self.log.file_bytes() - end;
-        if end > 0 && room > BLANK_BYTES && room < self.log.file_bytes() / 4 {
-            self.log.segment_or_create(end + room)?;
-        }
-        Ok(())
     }
 }

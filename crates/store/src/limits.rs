@@ -25,7 +25,7 @@ pub const READ_WINDOW_BYTES: usize = 256 << 10;
 pub const CHECKPOINT_BYTES: i64 = 64 << 20;
 
 /// ... or when this long has passed and anything has changed.
-pub const CHECKPOINT_MS: i64 = 10_000;
+pub const CHECKPOINT_MS: u64 = 10_000;
 
 /// More queue files than this to sync at a checkpoint: sync the file system at once.
 pub const SYNC_FILES_MAX: usize = 64;

@@ -217,12 +217,7 @@ impl Store {
             return Ok(None);
         };
         let intact = Outline::decode(&record).is_ok_and(|outline| {
-            outline.size == size
-                && outline.log_offset == entry.log_offset
-                && outline.queue_offset == entry.queue_offset
-                && outline.queue_id == queue.id()
-                && outline.topic == queue.topic()
-                && crc31(outline.body) == outline.body_crc
+            entry.names(queue, &outline) && crc31(outline.body) == outline.body_crc
         });
         if !intact {
             tracing::warn!(

@@ -8,14 +8,17 @@ use parking_lot::Mutex;
 use protocol::LogOffset;
 
 use crate::append::Writer;
+use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
 use crate::config::Config;
 use crate::consume_queue::Queue;
 use crate::consume_queue::files::QueueFiles;
 use crate::consume_queue::table::{QueueNameError, Table};
 use crate::disk::{Disk, Lock};
-use crate::flush::{FlushError, Hidden};
+use crate::flush::{Flushed, Hidden};
+use crate::recovery::{self, Ground, Recovery};
 use crate::watermark::Watermark;
+use crate::write_behind::Checkpoints;
 
 /// An open store directory. Shared freely; see `docs/lock_order.md` for its locks.
 #[derive(Debug)]
@@ -25,26 +28,15 @@ pub struct Store {
     pub(crate) log: CommitLog,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) durable: Watermark,
-    /// One flush at a time.
-    pub(crate) flushing: Mutex<()>,
+    /// Held during a flush: one at a time.
+    pub(crate) flushing: Mutex<Flushed>,
     pub(crate) hidden: Hidden,
     pub(crate) table: Table,
     pub(crate) queues: QueueFiles,
+    /// Held during write-behind: one at a time.
+    pub(crate) checkpoint: Mutex<Checkpoints>,
     #[expect(dead_code, reason = "held for its Drop")]
     lock: Lock,
-}
-
-/// What opening a store found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// It had been closed in order.
-    pub clean: bool,
-    /// Bytes of log read.
-    pub scanned_bytes: i64,
-    /// Bytes cut off the end of the log: a record that was not written whole.
-    pub cut_bytes: i64,
-    /// Places in the log that hold no record though some follow them.
-    pub bad: Vec<BadRange>,
 }
 
 /// A part of the log that was stepped over.
@@ -102,42 +94,48 @@ impl Store {
             })?;
         disk.create_dir_all(&config.commit_log_dir)?;
         disk.create_dir_all(&config.queue_dir)?;
-        if !disk.list(&config.commit_log_dir)?.is_empty() {
-            // The next commit brings recovery.
-            return Err(OpenError::Io(io::ErrorKind::Unsupported.into()));
+        let crashed = disk.exists(&config.abort_path);
+        let checkpoint = Checkpoint::read(&disk, &config.checkpoint_path)?.unwrap_or_default();
+        // From here on files are changed, and only a clean exit takes this back.
+        if !crashed {
+            let pid = std::process::id().to_string();
+            disk.replace(&config.abort_path, pid.as_bytes())?;
         }
-        let log = CommitLog::new(&config, disk.clone(), []);
+        let segments = recovery::segments(&config, &disk)?;
+        let log = CommitLog::new(&config, disk.clone(), segments);
         let queues = QueueFiles::new(&config, disk.clone());
-        let recovery = Recovery {
-            clean: true,
-            ..Recovery::default()
+        let table = Table::default();
+        let ground = Ground {
+            config: &config,
+            disk: &disk,
+            log: &log,
+            table: &table,
+            queues: &queues,
+            checkpoint: &checkpoint,
+            crashed,
         };
+        let recovered = ground.recover()?;
         let store = Store {
             log,
             writer: Mutex::new(Writer {
-                end: 0,
-                last_ms: 0,
+                end: recovered.end,
+                last_ms: recovered.last_ms,
                 scar_end: 0,
                 sealed: false,
             }),
-            durable: Watermark::new(0),
-            flushing: Mutex::new(()),
+            durable: Watermark::new(recovered.durable),
+            flushing: Mutex::new(Flushed {
+                last_ms: recovered.last_ms,
+            }),
             hidden: Hidden::default(),
-            table: Table::default(),
+            table,
             queues,
+            checkpoint: Mutex::new(Checkpoints::new(checkpoint)),
             lock,
             config,
             disk,
         };
-        Ok((store, recovery))
-    }
-
-    /// Makes everything durable and leaves the directory as Apache's clean exit does. To be
-    /// called once nothing else uses the store.
-    pub fn close(&self) -> Result<(), FlushError> {
-        self.flush()?;
-        self.queues.write_all_out().map_err(FlushError::Io)?;
-        self.queues.sync().map_err(FlushError::Io)
+        Ok((store, recovered.report))
     }
 
     /// What it was opened with.
@@ -201,7 +199,7 @@ fn check_sizes(config: &Config) -> Result<(), OpenError> {
         });
     }
     let queue = config.queue_file_bytes;
-    if !(20..=i32::MAX as u64).contains(&queue) || queue % 20 != 0 {
+    if !(20..=i32::MAX as u64).contains(&queue) || !queue.is_multiple_of(20) {
         return Err(OpenError::Size {
             name: "mappedFileSizeConsumeQueue",
             value: queue,

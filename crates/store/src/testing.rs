@@ -9,7 +9,10 @@ use protocol::tags::tags_code;
 use protocol::{LogOffset, QueueOffset};
 
 use crate::disk::SimDisk;
-use crate::{AppendError, Appended, Batch, Config, Disk, Read, ReadLimits, Store};
+use crate::{
+    AppendError, Appended, Batch, Config, Disk, Queue, QueueEntry, Read, ReadLimits, Recovery,
+    Store,
+};
 
 pub(crate) const LOG_FILE_BYTES: u64 = 4096;
 pub(crate) const QUEUE_FILE_BYTES: u64 = 400;
@@ -32,7 +35,20 @@ pub(crate) fn sync_config() -> Config {
 }
 
 pub(crate) fn open(disk: &Arc<SimDisk>, config: Config) -> Store {
-    Store::open(config, Disk::Sim(disk.clone())).unwrap().0
+    open_with_report(disk, config).0
+}
+
+pub(crate) fn open_with_report(disk: &Arc<SimDisk>, config: Config) -> (Store, Recovery) {
+    Store::open(config, Disk::Sim(disk.clone())).unwrap()
+}
+
+/// All entries of a queue from its oldest message on.
+pub(crate) fn queue_entries(store: &Store, queue: &Queue) -> Vec<QueueEntry> {
+    let (from, next) = (queue.min().0, queue.next());
+    let found = store.queues.read(queue, from, (next - from) as usize);
+    let found = found.unwrap();
+    assert_eq!(found.len() as i64, next - from);
+    found
 }
 
 /// A message to send.

@@ -17,14 +17,14 @@ use crate::limits;
 /// What all queues share to get at their files.
 #[derive(Debug)]
 pub(crate) struct QueueFiles {
-    disk: Disk,
+    pub(super) disk: Disk,
     dir: PathBuf,
-    file_bytes: i64,
+    pub(super) file_bytes: i64,
     handles: Mutex<Handles>,
     /// Queues that have entries to write.
     dirty: Mutex<Vec<Arc<Queue>>>,
     /// Bytes of such entries, over all queues.
-    unwritten: AtomicUsize,
+    pub(super) unwritten: AtomicUsize,
     unsynced: Mutex<FxHashMap<FileKey, Arc<Queue>>>,
 }
 
@@ -255,6 +255,13 @@ impl QueueFiles {
         Ok(read)
     }
 
+    /// Whether any of these queues has a file.
+    pub(crate) fn any_files(&self, queues: &[Arc<Queue>]) -> bool {
+        queues
+            .iter()
+            .any(|queue| !queue.entries.lock().files.is_empty())
+    }
+
     /// The one entry at an offset.
     pub(crate) fn entry(&self, queue: &Queue, at: i64) -> io::Result<Option<QueueEntry>> {
         Ok(self.read(queue, at, 1)?.pop())
@@ -266,16 +273,23 @@ impl QueueFiles {
         QueueOffset(at.0 + entries - at.0 % entries)
     }
 
-    fn queue_dir(&self, queue: &Queue) -> PathBuf {
+    pub(super) fn queue_dir(&self, queue: &Queue) -> PathBuf {
         self.dir.join(&*queue.topic).join(queue.id.to_string())
     }
 
-    fn path(&self, queue: &Queue, start: i64) -> PathBuf {
+    pub(super) fn path(&self, queue: &Queue, start: i64) -> PathBuf {
         self.queue_dir(queue).join(file_name(start))
     }
 
+    /// Closes a file that is about to be removed.
+    pub(super) fn forget(&self, queue: &Queue, start: i64) {
+        let key = (queue.number, start);
+        self.handles.lock().open.remove(&key);
+        self.unsynced.lock().remove(&key);
+    }
+
     /// A handle on a file; with `writable` the file is created if it is absent.
-    fn open(&self, queue: &Queue, start: i64, writable: bool) -> io::Result<Arc<File>> {
+    pub(super) fn open(&self, queue: &Queue, start: i64, writable: bool) -> io::Result<Arc<File>> {
         let key = (queue.number, start);
         {
             let mut handles = self.handles.lock();

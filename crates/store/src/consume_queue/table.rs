@@ -18,9 +18,11 @@ pub struct QueueNameError {
     pub id: i32,
 }
 
+type QueuesOfTopic = FxHashMap<i32, Arc<Queue>>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    topics: RwLock<FxHashMap<Box<str>, FxHashMap<i32, Arc<Queue>>>>,
+    topics: RwLock<FxHashMap<Box<str>, QueuesOfTopic>>,
     numbers: AtomicU32,
 }
 

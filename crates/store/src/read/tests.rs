@@ -150,7 +150,7 @@ fn entries_come_from_memory_and_from_files() {
         append(&store, &[Message::new("T", 0, body.clone())], 1);
         expected.push(body);
         if index % 13 == 0 {
-            store.flush_queues().unwrap();
+            store.flush_queues(0).unwrap();
         }
         assert_eq!(bodies(&store, "T", 0), expected);
     }

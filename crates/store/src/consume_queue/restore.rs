@@ -1,0 +1,254 @@
+//! Consume queues as recovery finds them: what of their files can be kept, and where they begin.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::record::Outline;
+
+use super::files::QueueFiles;
+use super::{ENTRY_BYTES, Queue, QueueEntry};
+use crate::commit_log::CommitLog;
+use crate::config::file_start;
+use crate::recovery::is_blank;
+use crate::store::OpenError;
+
+/// How far a queue's files can be trusted.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// Where the record of its last entry starts and ends; `None` without entries.
+    pub(crate) last: Option<(i64, i64)>,
+    /// Entries were missing that should have been there: they have to come from the log.
+    pub(crate) damaged: bool,
+}
+
+impl QueueFiles {
+    /// Notes which files a queue has. Those behind a missing one are of no use and go; `false`
+    /// then: their entries have to come from the log.
+    pub(crate) fn load(&self, queue: &Queue) -> Result<bool, OpenError> {
+        let dir = self.queue_dir(queue);
+        let mut files = 0..0;
+        let mut whole = true;
+        for file in self.disk.list(&dir)? {
+            let Some(start) = file_start(&file.name).filter(|_| !file.is_dir) else {
+                continue;
+            };
+            if file.len > self.file_bytes as u64 || start % self.file_bytes != 0 {
+                return Err(OpenError::FileSize {
+                    path: dir.join(file.name),
+                    found: file.len,
+                    expected: self.file_bytes as u64,
+                    name: "mappedFileSizeConsumeQueue",
+                });
+            }
+            if files.is_empty() {
+                files = start..start;
+            }
+            if start != files.end {
+                whole = false;
+                self.remove(queue, start)?;
+                continue;
+            }
+            if file.len < self.file_bytes as u64 {
+                // Cut short by a crash while it was made, or by somebody.
+                self.open(queue, start, true)?
+                    .set_len(self.file_bytes as u64)?;
+            }
+            files.end += self.file_bytes;
+        }
+        let mut entries = queue.entries.lock();
+        entries.first = files.end / ENTRY_BYTES as i64;
+        entries.files = files;
+        Ok(whole)
+    }
+
+    /// Keeps a queue's entries of records before `log_start` and forgets all others. With `wipe`
+    /// they are also removed from the files, where Java would find them.
+    pub(crate) fn keep_before(
+        &self,
+        queue: &Arc<Queue>,
+        log_start: i64,
+        log: &CommitLog,
+        wipe: bool,
+    ) -> io::Result<Kept> {
+        let files = queue.entries.lock().files.clone();
+        let per_file = self.file_bytes / ENTRY_BYTES as i64;
+        let first = files.start / ENTRY_BYTES as i64;
+        let end = files.end / ENTRY_BYTES as i64;
+        let good = |at: i64| -> io::Result<bool> {
+            let entry = self.entry(queue, at)?;
+            Ok(entry.is_some_and(|entry| {
+                entry.is_valid() && (entry.is_filler() || entry.log_offset.0 < log_start)
+            }))
+        };
+        let full = partition((end - first) / per_file, |file| {
+            good(first + (file + 1) * per_file - 1)
+        })?;
+        let base = first + full * per_file;
+        let mut next = base + partition(per_file.min(end - base), |at| good(base + at))?;
+        let mut damaged = false;
+        if next > first && !self.is_plausible(queue, next - 1, first, log)? {
+            // What is half written misled the search: believe only what is in order from the
+            // beginning.
+            damaged = true;
+            next = first;
+            let mut before = -1;
+            while let Some(entry) = self.entry(queue, next)?
+                && next < end
+                && good(next)?
+                && (entry.is_filler() || entry.log_offset.0 > before)
+            {
+                before = entry.log_offset.0;
+                next += 1;
+            }
+            while next > first && !self.is_plausible(queue, next - 1, first, log)? {
+                next -= 1;
+            }
+        }
+        let mut last = None;
+        if next > first {
+            last = self
+                .entry(queue, next - 1)?
+                .map(|entry| (entry.log_offset.0, entry.log_end()));
+        } else if log_start <= log.min() {
+            // The log has all there is to know.
+            next = 0;
+        }
+        self.cut(queue, next, wipe)?;
+        Ok(Kept { last, damaged })
+    }
+
+    /// Whether an entry is the queue's. One whose record can't be read is believed if it comes
+    /// behind one that is right: it is the log that is damaged, and its offset stays taken.
+    fn is_plausible(
+        &self,
+        queue: &Queue,
+        at: i64,
+        first: i64,
+        log: &CommitLog,
+    ) -> io::Result<bool> {
+        if let Some(known) = self.names_its_record(queue, at, log)? {
+            return Ok(known);
+        }
+        if at == first {
+            return Ok(true);
+        }
+        let (Some(before), Some(entry)) = (self.entry(queue, at - 1)?, self.entry(queue, at)?)
+        else {
+            return Ok(false);
+        };
+        Ok(before.log_end() <= entry.log_offset.0
+            && self.names_its_record(queue, at - 1, log)? == Some(true))
+    }
+
+    /// Whether an entry names the record it should; `None` if there is no record to be read.
+    fn names_its_record(
+        &self,
+        queue: &Queue,
+        at: i64,
+        log: &CommitLog,
+    ) -> io::Result<Option<bool>> {
+        let Some(entry) = self.entry(queue, at)? else {
+            return Ok(Some(false));
+        };
+        if entry.is_filler() || entry.log_offset.0 < log.min() {
+            return Ok(Some(true));
+        }
+        let record = log.read_at(entry.log_offset.0, entry.size as usize)?;
+        let outline = Outline::decode(&record).ok();
+        let outline = outline.filter(|outline| outline.log_offset == entry.log_offset);
+        Ok(outline.map(|outline| entry.names(queue, &outline)))
+    }
+
+    /// The queue ends at `next`: files behind it go, with `wipe` also what follows it in its file.
+    pub(crate) fn cut(&self, queue: &Arc<Queue>, next: i64, wipe: bool) -> io::Result<()> {
+        let end = next * ENTRY_BYTES as i64;
+        let mut entries = queue.entries.lock();
+        let waiting = entries.unwritten.len();
+        let kept = ((next - entries.first).max(0) as usize * ENTRY_BYTES).min(waiting);
+        entries.unwritten.truncate(kept);
+        self.unwritten.fetch_sub(waiting - kept, Ordering::Relaxed);
+        entries.first = entries.first.min(next);
+        let last_file = end - end % self.file_bytes;
+        let keep_last = end > last_file;
+        let mut file = entries.files.end;
+        while file > entries.files.start
+            && (file - self.file_bytes > last_file
+                || file - self.file_bytes == last_file && !keep_last)
+        {
+            file -= self.file_bytes;
+            self.remove(queue, file)?;
+        }
+        entries.files.end = file;
+        if entries.files.is_empty() {
+            entries.files = 0..0;
+        }
+        let in_file = (end - last_file) as u64;
+        if wipe && keep_last && entries.files.contains(&last_file) {
+            self.wipe(queue, last_file, in_file)?;
+        }
+        drop(entries);
+        queue.next.store(next, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Zeroes a file from a position on, unless it is so already.
+    fn wipe(&self, queue: &Arc<Queue>, start: i64, from: u64) -> io::Result<()> {
+        let file = self.open(queue, start, true)?;
+        if is_blank(&file, from, self.file_bytes as u64)? {
+            return Ok(());
+        }
+        file.set_len(from)?;
+        file.set_len(self.file_bytes as u64)?;
+        self.mark_unsynced(queue, start);
+        Ok(())
+    }
+
+    fn remove(&self, queue: &Queue, start: i64) -> io::Result<()> {
+        self.forget(queue, start);
+        match self.disk.remove_file(&self.path(queue, start)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// An empty queue whose first message will be `next`.
+    pub(crate) fn begin_at(&self, queue: &Queue, next: i64) {
+        queue.entries.lock().first = next;
+        queue.next.store(next, Ordering::Relaxed);
+    }
+
+    /// Finds the oldest message that the log still has, between the present minimum and the end.
+    pub(crate) fn find_min(&self, queue: &Queue, log_min: i64) -> io::Result<()> {
+        let first = {
+            let entries = queue.entries.lock();
+            match entries.files.is_empty() {
+                true => entries.first,
+                false => entries.files.start / ENTRY_BYTES as i64,
+            }
+        };
+        let first = first.max(queue.min().0);
+        let gone = |entry: &QueueEntry| entry.is_filler() || entry.log_offset.0 < log_min;
+        let passed = partition(queue.next() - first, |at| {
+            Ok(self
+                .entry(queue, first + at)?
+                .is_some_and(|entry| gone(&entry)))
+        })?;
+        queue.set_min(first + passed);
+        Ok(())
+    }
+}
+
+/// How many of `count` things hold, those that do coming first.
+fn partition(count: i64, mut holds: impl FnMut(i64) -> io::Result<bool>) -> io::Result<i64> {
+    let (mut low, mut high) = (0, count.max(0));
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle)? {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}

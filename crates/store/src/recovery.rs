@@ -1,0 +1,392 @@
+//! Opening what is there: the log is the truth, the queues are made to agree with it.
+//!
+//! A scan starts where the last checkpoint vouches for log and queues alike and goes to the end of
+//! the log. Queues keep their entries of records before the start; the others come from the scan.
+//! What is no record is stepped over if a good one follows, and cut off if none does. Nothing is
+//! done that a crash in the middle and a second recovery would not do again.
+
+use std::io;
+use std::sync::Arc;
+
+use protocol::LogOffset;
+use protocol::record::{Outline, sys_flag};
+
+use crate::checkpoint::Checkpoint;
+use crate::commit_log::{CommitLog, Segment};
+use crate::config::{Config, file_start};
+use crate::consume_queue::QueueEntry;
+use crate::consume_queue::files::QueueFiles;
+use crate::consume_queue::table::Table;
+use crate::disk::{Disk, File};
+use crate::store::{BadRange, OpenError};
+
+pub(crate) use self::redispatch::Redispatch;
+pub(crate) use self::scan::{LogScan, Step};
+
+mod redispatch;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+/// What opening a store found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// It had been closed in order.
+    pub clean: bool,
+    /// Where reading the log began ...
+    pub scanned_from: LogOffset,
+    /// ... and where it ends now.
+    pub end: LogOffset,
+    /// Something followed the end that is no record (or, after a power cut with async flush,
+    /// followed one that was lost), and was cut off.
+    pub cut: bool,
+    /// Places in the log that hold no record though some follow them, or records that can't be
+    /// their queue's.
+    pub bad: Vec<BadRange>,
+}
+
+/// What recovery goes by, and what it brings in order.
+pub(crate) struct Ground<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) disk: &'a Disk,
+    pub(crate) log: &'a CommitLog,
+    pub(crate) table: &'a Table,
+    pub(crate) queues: &'a QueueFiles,
+    pub(crate) checkpoint: &'a Checkpoint,
+    /// The abort file was there.
+    pub(crate) crashed: bool,
+}
+
+/// What the store goes on with.
+pub(crate) struct Recovered {
+    pub(crate) report: Recovery,
+    pub(crate) end: i64,
+    /// Store time of the last record.
+    pub(crate) last_ms: i64,
+    /// The log is durable up to here.
+    pub(crate) durable: i64,
+}
+
+/// How a scan ended.
+struct Scanned {
+    end: i64,
+    last_ms: i64,
+    bad: Vec<BadRange>,
+    /// A good record was left behind the end.
+    refused: bool,
+    /// Queues lack entries of records before the scan: it must start here instead.
+    deeper: Option<i64>,
+}
+
+impl Ground<'_> {
+    pub(crate) fn recover(&self) -> Result<Recovered, OpenError> {
+        let whole = self.load_queues()?;
+        let log_min = self.log.min();
+        let mut start = match whole {
+            true => self.start()?,
+            false => log_min,
+        };
+        let mut again = false;
+        let scanned = loop {
+            let deeper = match self.keep_before(start, again)? {
+                Some(deeper) => Some(deeper),
+                None => {
+                    let scanned = self.scan(start)?;
+                    if scanned.deeper.is_none() {
+                        break scanned;
+                    }
+                    scanned.deeper
+                }
+            };
+            // Once is to be expected of a lost file; a second time is not worth guessing.
+            start = match deeper {
+                Some(deeper) if !again && deeper < start => deeper.max(log_min),
+                _ => log_min,
+            };
+            again = true;
+        };
+        let cut = self.cut_log(scanned.end)? || scanned.refused;
+        self.log.set_end(scanned.end);
+        for queue in self.table.all() {
+            self.queues.find_min(&queue, log_min)?;
+            queue.visible().raise(queue.next());
+        }
+        let durable = self.durable(scanned.end)?;
+        Ok(Recovered {
+            report: Recovery {
+                clean: !self.crashed,
+                scanned_from: LogOffset(start),
+                end: LogOffset(scanned.end),
+                cut,
+                bad: scanned.bad,
+            },
+            end: scanned.end,
+            last_ms: match scanned.last_ms {
+                0 => self.last_ms()?,
+                scanned_ms => scanned_ms,
+            },
+            durable,
+        })
+    }
+
+    /// Finds the queues and their files; `false` if one lacks a file in the middle.
+    fn load_queues(&self) -> Result<bool, OpenError> {
+        let mut whole = true;
+        for topic in self.disk.list(&self.config.queue_dir)? {
+            if !topic.is_dir {
+                continue;
+            }
+            for id in self.disk.list(&self.config.queue_dir.join(&topic.name))? {
+                let Ok(id) = id.name.parse() else { continue };
+                if let Ok(queue) = self.table.find_or_create(&topic.name, id) {
+                    whole &= self.queues.load(&queue)?;
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    /// From where on the log has to be read: all before is in the queues.
+    fn start(&self) -> io::Result<i64> {
+        let log_min = self.log.min();
+        let Some(newest) = self.log.segments().pop() else {
+            return Ok(log_min);
+        };
+        let start = match &self.checkpoint.extra {
+            Some(_) if !self.queues.any_files(&self.table.all()) => log_min,
+            Some(extra) if self.crashed && self.lost_power() != Some(false) => {
+                extra.queues_durable.0
+            }
+            Some(extra) => extra.queues_written.0,
+            None if self.crashed => self.start_by_time()?,
+            None => self.start_by_queues()?,
+        };
+        // Files may have been removed since.
+        let start = match self.log.segment(start) {
+            Some(_) => start,
+            None => newest.start.min(start),
+        };
+        Ok(start.max(log_min))
+    }
+
+    /// Whether the machine has lost what it had not written since the checkpoint; `None` if
+    /// that can't be known.
+    fn lost_power(&self) -> Option<bool> {
+        let then = self.checkpoint.extra.as_ref()?.boot?;
+        Some(then != self.disk.boot_id()?)
+    }
+
+    /// What Java closed: its queues have all records. The last one is read to know its time.
+    fn start_by_queues(&self) -> io::Result<i64> {
+        let mut newest = self.log.min();
+        for queue in self.table.all() {
+            let kept = self.queues.keep_before(&queue, i64::MAX, self.log, false)?;
+            newest = newest.max(kept.last.map_or(0, |(start, _)| start));
+        }
+        Ok(newest)
+    }
+
+    /// What Java left without closing: the newest file whose first record is surely older than
+    /// what had been flushed (`isMappedFileMatchedRecover`).
+    fn start_by_time(&self) -> io::Result<i64> {
+        let flushed_ms = self.checkpoint.physic_ms.min(self.checkpoint.logics_ms) - 3000;
+        for segment in self.log.segments().iter().rev() {
+            let mut scan = LogScan::new(self.log, segment.start);
+            if let Step::Record(first) = scan.next()?
+                && first.log_offset.0 == segment.start
+                && first.store_timestamp <= flushed_ms
+            {
+                return Ok(segment.start);
+            }
+        }
+        Ok(self.log.min())
+    }
+
+    /// Cuts every queue back to the start of the scan. Gives an earlier one if a queue needs it.
+    fn keep_before(&self, start: i64, again: bool) -> io::Result<Option<i64>> {
+        let wipe = self.crashed || again;
+        let mut deeper = None;
+        for queue in self.table.all() {
+            let kept = self.queues.keep_before(&queue, start, self.log, wipe)?;
+            if kept.damaged && start > self.log.min() {
+                let from = kept.last.map_or(self.log.min(), |(_, end)| end);
+                deeper = Some(deeper.map_or(from, |deeper: i64| deeper.min(from)));
+            }
+        }
+        Ok(deeper)
+    }
+
+    /// Store time of the last record, where the scan saw none.
+    fn last_ms(&self) -> io::Result<i64> {
+        let mut newest: Option<QueueEntry> = None;
+        for queue in self.table.all() {
+            let entry = self.queues.entry(&queue, queue.next() - 1)?;
+            let entry = entry.filter(|entry| !entry.is_filler());
+            newest = newest
+                .into_iter()
+                .chain(entry)
+                .max_by_key(|entry| entry.log_offset);
+        }
+        let mut last_ms = self.checkpoint.physic_ms;
+        if let Some(entry) = newest {
+            let record = self.log.read_at(entry.log_offset.0, entry.size as usize)?;
+            if let Ok(outline) = Outline::decode(&record) {
+                last_ms = last_ms.max(outline.store_timestamp);
+            }
+        }
+        Ok(last_ms)
+    }
+
+    fn scan(&self, start: i64) -> io::Result<Scanned> {
+        let mut scan = LogScan::new(self.log, start);
+        let mut redispatch = Redispatch::new(self, start);
+        let mut scanned = Scanned {
+            end: start,
+            last_ms: 0,
+            bad: Vec::new(),
+            refused: false,
+            deeper: None,
+        };
+        loop {
+            match scan.next()? {
+                Step::Record(outline) if self.is_torn(&outline) => {
+                    scanned.end = outline.log_offset.0;
+                    scanned.refused = true;
+                    break;
+                }
+                Step::Record(outline) => {
+                    scanned.last_ms = outline.store_timestamp;
+                    if is_queued(&outline) {
+                        redispatch.record(&outline)?;
+                    }
+                    if redispatch.deeper.is_some() {
+                        break;
+                    }
+                }
+                Step::Bad(range) if self.ends_at(range.from) => {
+                    scanned.end = range.from.0;
+                    scanned.refused = true;
+                    break;
+                }
+                Step::Bad(range) => {
+                    tracing::warn!(from = range.from.0, to = range.to.0, "no record in the log");
+                    redispatch.bad(range);
+                }
+                Step::End(end) => {
+                    scanned.end = end.0;
+                    break;
+                }
+            }
+        }
+        redispatch.finish()?;
+        scanned.deeper = redispatch.deeper;
+        scanned.bad = redispatch.bad;
+        Ok(scanned)
+    }
+
+    /// Async flush promises that a power cut takes only the newest messages: where one is lost,
+    /// those behind it go too. With sync flush they may have been acknowledged and stay.
+    fn ends_at(&self, bad: LogOffset) -> bool {
+        match &self.checkpoint.extra {
+            Some(extra) => {
+                self.crashed
+                    && self.lost_power() == Some(true)
+                    && !extra.sync_flush
+                    && bad >= extra.log_durable
+            }
+            None => false,
+        }
+    }
+
+    /// No crc guards topic and properties, but they are text, and what a power cut takes away
+    /// reads as zero. Only where losing a record is allowed.
+    fn is_torn(&self, outline: &Outline<'_>) -> bool {
+        self.ends_at(outline.log_offset)
+            && (outline.topic.contains('\0') || outline.properties.contains(&0))
+    }
+
+    /// Nothing stays behind the end that could ever be taken for a record.
+    fn cut_log(&self, end: i64) -> io::Result<bool> {
+        let mut cut = false;
+        for segment in self.log.segments() {
+            let from = (end - segment.start).max(0) as u64;
+            let to = self.log.file_bytes() as u64;
+            if from >= to || is_blank(&segment.file, from, to)? {
+                continue;
+            }
+            cut = true;
+            segment.file.set_len(from)?;
+            segment.file.allocate(to)?;
+            segment.file.sync_data()?;
+        }
+        Ok(cut)
+    }
+
+    /// Up to where the log is durable now. With sync flush that is all of it, before anybody
+    /// sees what a crash of the process alone has left in the kernel's memory.
+    fn durable(&self, end: i64) -> io::Result<i64> {
+        let durable = match (&self.checkpoint.extra, self.crashed) {
+            (_, false) => end,
+            (Some(extra), true) => extra.log_durable.0.min(end),
+            (None, true) => self.log.min(),
+        };
+        if self.config.sync_flush && durable < end {
+            self.log.sync(durable, end)?;
+            return Ok(end);
+        }
+        Ok(durable)
+    }
+}
+
+fn is_queued(outline: &Outline<'_>) -> bool {
+    crate::batch::is_queued(outline.sys_flag & sys_flag::TRANSACTION)
+}
+
+/// The files of the log, oldest first.
+pub(crate) fn segments(config: &Config, disk: &Disk) -> Result<Vec<Arc<Segment>>, OpenError> {
+    let mut segments = Vec::new();
+    for entry in disk.list(&config.commit_log_dir)? {
+        let Some(start) = file_start(&entry.name).filter(|_| !entry.is_dir) else {
+            continue;
+        };
+        let path = config.commit_log_dir.join(&entry.name);
+        if entry.len > config.log_file_bytes || start % config.log_file_bytes as i64 != 0 {
+            return Err(OpenError::FileSize {
+                path,
+                found: entry.len,
+                expected: config.log_file_bytes,
+                name: "mappedFileSizeCommitLog",
+            });
+        }
+        let file = disk.open_write(&path)?;
+        if entry.len < config.log_file_bytes {
+            // Cut short by a crash while it was made, or by somebody.
+            tracing::warn!(path = %path.display(), len = entry.len, "commit log file too short");
+            file.allocate(config.log_file_bytes)?;
+        }
+        segments.push(Arc::new(Segment { start, path, file }));
+    }
+    Ok(segments)
+}
+
+/// Whether a file is all zero in a range.
+pub(crate) fn is_blank(file: &File, from: u64, to: u64) -> io::Result<bool> {
+    let mut at = from;
+    let mut bytes = vec![0; 64 << 10];
+    while at < to {
+        match file.data_from(at)? {
+            None => return Ok(true),
+            Some(data) => at = at.max(data),
+        }
+        let count = file.read_at(&mut bytes, at)?;
+        let count = count.min((to.saturating_sub(at)) as usize);
+        if count == 0 {
+            return Ok(true);
+        }
+        if bytes[..count].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at += count as u64;
+    }
+    Ok(true)
+}
