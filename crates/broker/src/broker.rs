@@ -197,6 +197,11 @@ impl Broker {
         }
     }
 
+    /// Pulls that wait for a message right now.
+    pub fn holding(&self) -> usize {
+        self.holds.count()
+    }
+
     /// A number to choose a queue by: each call the next one, so that queues fill evenly.
     pub(crate) fn next_turn(&self) -> u32 {
         self.turn.fetch_add(1, Ordering::Relaxed)

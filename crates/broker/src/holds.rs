@@ -12,9 +12,6 @@ use tokio::task::JoinSet;
 use crate::clients::PeerId;
 use crate::limits;
 
-#[cfg(test)]
-mod tests;
-
 /// The waiting pulls of all connections.
 #[derive(Default)]
 pub(crate) struct Holds {
@@ -75,7 +72,7 @@ impl Holds {
         }
     }
 
-    #[cfg(test)]
+    /// How many wait.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

@@ -3,7 +3,7 @@
 mod address;
 mod broker;
 mod clients;
-mod config;
+pub mod config;
 mod dispatch;
 mod groups;
 mod handlers;

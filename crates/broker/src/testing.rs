@@ -176,3 +176,37 @@ pub(crate) fn field(reply: &Reply, name: &str) -> Option<String> {
         .find(|(key, _)| *key == name)
         .map(|(_, value)| value.to_str().into_owned())
 }
+
+/// Sends one message to a queue of `Orders`.
+pub(crate) async fn send(client: &Client, queue_id: i32, tags: &str, body: &str) -> Reply {
+    let (queue_id, properties) = (queue_id.to_string(), format!("TAGS\u{1}{tags}\u{2}"));
+    let fields = [
+        ("a", "producers"),
+        ("b", "Orders"),
+        ("c", "TBW102"),
+        ("d", "4"),
+        ("e", queue_id.as_str()),
+        ("f", "0"),
+        ("g", "1700000000000"),
+        ("h", "0"),
+        ("i", properties.as_str()),
+    ];
+    client
+        .check(
+            protocol::codes::request::SEND_MESSAGE_V2,
+            &fields,
+            body,
+            (0, ""),
+        )
+        .await
+}
+
+/// A heartbeat of one consumer group for `Orders`.
+pub(crate) fn beat(client_id: &str, group: &str, expression: &str, version: i64) -> String {
+    format!(
+        r#"{{"clientID":"{client_id}","consumerDataSet":[{{"groupName":"{group}","consumeType":"CONSUME_PASSIVELY",
+        "messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","unitMode":false,
+        "subscriptionDataSet":[{{"topic":"Orders","subString":"{expression}","expressionType":"TAG","subVersion":{version}}}]}}],
+        "producerDataSet":[],"heartbeatFingerprint":0,"withoutSub":false}}"#
+    )
+}

@@ -1,1 +1,211 @@
-//! Follows.
+//! Registration with nameservers that are there, are not, and come back.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use protocol::bodies::RegisterBrokerBody;
+use protocol::codes::request::{REGISTER_BROKER, UNREGISTER_BROKER};
+use protocol::command::NoHeader;
+use protocol::headers::nameserver::RegisterBroker;
+use protocol::record::crc31;
+use remoting::{Body, Limits, Peer, Request, Server, Service};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::testing::{Fixture, send};
+
+/// What a nameserver heard.
+#[derive(Debug)]
+enum Heard {
+    Registered { addr: String, topics: Vec<String> },
+    Unregistered,
+}
+
+struct Nameserver {
+    addr: SocketAddr,
+    heard: mpsc::Receiver<Heard>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+struct Ear {
+    said: mpsc::Sender<Heard>,
+    answer: Mutex<Vec<u8>>,
+}
+
+impl Service for Ear {
+    fn handle(&self, _: &Arc<Peer>, requests: Vec<Request>) {
+        for request in requests {
+            let heard = match request.code {
+                REGISTER_BROKER => {
+                    let header: RegisterBroker<'_> = request.header().unwrap();
+                    assert_eq!(
+                        (header.broker_name.to_str().as_ref(), header.broker_id),
+                        ("broker-a", 0)
+                    );
+                    assert_eq!(header.body_crc32, crc31(request.body()) as i32);
+                    let body = RegisterBrokerBody::decode(request.body()).unwrap();
+                    let topics = body
+                        .topic_config_serialize_wrapper
+                        .topic_config_table
+                        .into_keys()
+                        .collect();
+                    Heard::Registered {
+                        addr: header.broker_addr.to_str().into_owned(),
+                        topics,
+                    }
+                }
+                UNREGISTER_BROKER => Heard::Unregistered,
+                other => panic!("code {other}"),
+            };
+            self.said.try_send(heard).unwrap();
+            let answer = self.answer.lock().clone();
+            request.reply(
+                0,
+                None,
+                &NoHeader,
+                if answer.is_empty() {
+                    Body::None
+                } else {
+                    answer.into()
+                },
+            );
+        }
+    }
+
+    fn closed(&self, _: &Arc<Peer>) {}
+}
+
+impl Nameserver {
+    fn start(addr: SocketAddr, answer: &str) -> Nameserver {
+        let server = Server::bind(&[addr], Limits::default()).unwrap();
+        let addr = server.local_addrs()[0];
+        let (said, heard) = mpsc::channel(1_000);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let ear = Arc::new(Ear {
+            said,
+            answer: Mutex::new(answer.as_bytes().to_vec()),
+        });
+        let task = tokio::spawn(server.run(ear, async {
+            let _ = stopped.await;
+        }));
+        Nameserver {
+            addr,
+            heard,
+            stop,
+            task,
+        }
+    }
+
+    async fn next(&mut self) -> Heard {
+        let heard = tokio::time::timeout(Duration::from_secs(20), self.heard.recv()).await;
+        heard
+            .expect("a request in time")
+            .expect("the nameserver runs")
+    }
+
+    /// The topics of the next registration.
+    async fn topics(&mut self) -> Vec<String> {
+        match self.next().await {
+            Heard::Registered { topics, .. } => topics,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+    }
+}
+
+fn anywhere() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+async fn broker_with(nameservers: &[&Nameserver], period: Duration) -> Fixture {
+    let addrs: Vec<String> = nameservers
+        .iter()
+        .map(|nameserver| format!("localhost:{}", nameserver.addr.port()))
+        .collect();
+    Fixture::with(|config| {
+        config.nameservers = addrs;
+        config.register_period = period;
+    })
+    .await
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[tokio::test]
+async fn every_nameserver_hears_of_the_broker_its_topics_and_its_end() {
+    let (mut one, mut two) = (
+        Nameserver::start(anywhere(), ""),
+        Nameserver::start(anywhere(), ""),
+    );
+    let fixture = broker_with(&[&one, &two], HOUR).await;
+    for nameserver in [&mut one, &mut two] {
+        let Heard::Registered { addr, topics } = nameserver.next().await else {
+            panic!("not registered")
+        };
+        assert_eq!(addr, fixture.running.advertised());
+        assert!(topics.contains(&"TBW102".to_owned()));
+    }
+    let client = fixture.client().await;
+    send(&client, 0, "t", "x").await;
+    for nameserver in [&mut one, &mut two] {
+        let heard = nameserver
+            .heard
+            .try_recv()
+            .expect("told before the producer was answered");
+        assert!(
+            matches!(heard, Heard::Registered { topics, .. } if topics.contains(&"Orders".to_owned()))
+        );
+    }
+    send(&client, 0, "t", "x").await;
+    drop(client);
+    fixture.stop().await;
+    for mut nameserver in [one, two] {
+        assert!(
+            matches!(nameserver.next().await, Heard::Unregistered),
+            "nothing new to tell before the end"
+        );
+        nameserver.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_down_is_tried_until_it_is_there_and_nobody_waits_for_it() {
+    let down = Nameserver::start(anywhere(), "");
+    let addr = down.addr;
+    let mut up = Nameserver::start(anywhere(), "");
+    let fixture = broker_with(&[&down, &up], Duration::from_millis(20)).await;
+    down.stop().await;
+    up.topics().await;
+    let client = fixture.client().await;
+    send(&client, 0, "t", "x").await;
+
+    let mut back = Nameserver::start(addr, "");
+    assert!(back.topics().await.contains(&"Orders".to_owned()));
+    assert!(
+        back.topics().await.contains(&"Orders".to_owned()),
+        "again after each period"
+    );
+    drop(client);
+    fixture.stop().await;
+    back.stop().await;
+    up.stop().await;
+}
+
+#[tokio::test]
+async fn a_nameserver_says_which_topics_are_ordered() {
+    let mut nameserver =
+        Nameserver::start(anywhere(), r#"{"table":{"BenchmarkTest":"broker-a:4"}}"#);
+    let fixture = broker_with(&[&nameserver], HOUR).await;
+    nameserver.topics().await;
+    nameserver.topics().await;
+    assert!(fixture.broker().topic("BenchmarkTest").unwrap().order);
+    fixture.stop().await;
+    nameserver.stop().await;
+}

@@ -1,1 +1,74 @@
-//! Follows.
+//! Threads: turns, the last one, the bell, and one that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Flusher, Threads};
+
+const FOREVER: Duration = Duration::from_secs(3600);
+const SOON: Duration = Duration::from_secs(10);
+
+fn threads() -> (Threads, watch::Receiver<Option<String>>) {
+    let (failed, failure) = watch::channel(None);
+    (Threads::new(failed), failure)
+}
+
+#[test]
+fn a_turn_comes_every_period_and_once_at_the_end() {
+    let (mut threads, _) = threads();
+    let (turned, turns) = channel();
+    threads
+        .every("test", Duration::from_millis(1), move || {
+            turned.send(()).unwrap()
+        })
+        .unwrap();
+    for _ in 0..3 {
+        turns.recv_timeout(SOON).unwrap();
+    }
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    threads
+        .every("lazy", FOREVER, move || {
+            _ = counted.fetch_add(1, Ordering::SeqCst)
+        })
+        .unwrap();
+    threads.join(&Flusher::default());
+    assert_eq!(
+        count.load(Ordering::SeqCst),
+        1,
+        "the last turn does not wait for its time"
+    );
+}
+
+#[test]
+fn the_flusher_flushes_when_the_bell_rings() {
+    let (mut threads, _) = threads();
+    let flusher = Arc::new(Flusher::default());
+    let (flushed, flushes) = channel();
+    threads
+        .flusher(flusher.clone(), None, move || flushed.send(()).unwrap())
+        .unwrap();
+    for _ in 0..100 {
+        flusher.wake();
+        flushes.recv_timeout(SOON).unwrap();
+    }
+    threads.join(&flusher);
+    assert!(flushes.recv_timeout(SOON).is_ok(), "once more at the end");
+}
+
+#[test]
+fn a_thread_that_fails_is_reported() {
+    let (mut threads, failure) = threads();
+    threads
+        .every("doomed", Duration::from_millis(1), || panic!("on purpose"))
+        .unwrap();
+    threads.join(&Flusher::default());
+    assert_eq!(
+        failure.borrow().as_deref(),
+        Some("the thread \"doomed\" failed")
+    );
+}
