@@ -79,8 +79,16 @@ pub(super) fn sync_dir(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Before 5.8 syncfs does not tell of write errors.
 #[cfg(target_os = "linux")]
 pub(super) fn sync_all(path: &Path) -> io::Result<()> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.trim().parse::<u32>().ok());
+    if (numbers.next(), numbers.next()) < (Some(5), Some(8)) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     Ok(rustix::fs::syncfs(StdFile::open(path)?)?)
 }
 

@@ -68,7 +68,10 @@ fn finds_data_behind_holes() {
         assert!((10..=100_000).contains(&found), "{found}");
         assert_eq!(file.data_from(100_000).unwrap(), Some(100_000));
         assert_eq!(file.data_from(1 << 20).unwrap(), None);
-        disk.sync_all(root).unwrap();
+        match disk.sync_all(root) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
+            done => done.unwrap(),
+        }
         assert_eq!(disk.boot_id(), disk.boot_id());
     });
 }
