@@ -321,7 +321,11 @@ impl<'o> FieldSink<'o> {
                 self.out.put_u8(b'"');
             }
             Codec::Rocketmq => {
-                self.out.put_i16(name.len() as i16);
+                // Only an echoed name can be too long for this codec; it is left out.
+                let Ok(length) = i16::try_from(name.len()) else {
+                    return;
+                };
+                self.out.put_i16(length);
                 self.out.put_slice(name.as_bytes());
                 put_long_string(self.out, value);
             }

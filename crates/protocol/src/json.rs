@@ -24,6 +24,7 @@ struct Found(Option<u8>);
 impl std::fmt::Display for Found {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
+            Some(byte @ b' '..=b'~') => write!(f, "'{}'", char::from(byte)),
             Some(byte) => write!(f, "'{}'", byte.escape_ascii()),
             None => f.write_str("the end"),
         }
@@ -253,3 +254,6 @@ const PLAIN: [bool; 256] = {
     plain[0xe2] = false;
     plain
 };
+
+#[cfg(test)]
+mod tests;

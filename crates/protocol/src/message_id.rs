@@ -83,3 +83,6 @@ fn put_hex(out: &mut String, bytes: &[u8]) {
         out.push(char::from(HEX[usize::from(byte & 15)]));
     }
 }
+
+#[cfg(test)]
+mod tests;

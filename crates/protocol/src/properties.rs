@@ -146,3 +146,6 @@ pub fn append(out: &mut Vec<u8>, name: &str, value: &str) {
 pub fn keys(value: &str) -> impl Iterator<Item = &str> {
     value.split(KEY_SEPARATOR).filter(|key| !key.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,3 +65,6 @@ impl TagFilter {
 fn java_trim(text: &str) -> &str {
     text.trim_matches(|character| character <= ' ')
 }
+
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,6 @@ pub(crate) fn hex_unit(rest: &[u8]) -> Option<u32> {
         Some(unit << 4 | char::from(*digit).to_digit(16)?)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,3 +104,122 @@ fn missing_and_invalid_fields_are_named() {
         "the custom field <minOffset> is \"x1\", expected a 64-bit integer",
     );
 }
+
+#[test]
+fn javas_nulls_are_absent() {
+    // The binary codec can't tell an empty string from null; JSON can.
+    let empty = CommandOut::default();
+    let header = SendMessageV2 {
+        properties: Some(Text::plain("")),
+        ..send()
+    };
+    let read = |codec| {
+        let frame = frame(codec, &empty, &header, b"");
+        let head = frame.head().unwrap();
+        SendMessageV2::decode(head.fields)
+            .unwrap()
+            .properties
+            .map(|text| text.is_empty())
+    };
+    assert_eq!(
+        (read(Codec::Json), read(Codec::Rocketmq)),
+        (Some(true), None)
+    );
+}
+
+#[test]
+fn the_last_of_equal_fields_counts() {
+    let header = br#"{"code":0,"opaque":1,"extFields":{"offset":"1","offset":"2","offset":null}}"#;
+    let fields = json_head(header).unwrap().fields;
+    assert_eq!(fields.find("offset").unwrap(), "2");
+    let typed = crate::headers::offset::OffsetResponse::decode(fields).unwrap();
+    assert_eq!(typed.offset, QueueOffset(2));
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused_by_typed_headers() {
+    let header = b"{\"code\":0,\"opaque\":1,\"extFields\":{\"topic\":\"\xff\",\"queueId\":\"0\"}}";
+    let error = crate::headers::offset::MinOffset::decode(json_head(header).unwrap().fields);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "the custom field <topic> is \"\u{fffd}\", expected UTF-8 text"
+    );
+}
+
+/// A binary header: the fixed part, then `rest`.
+fn binary(rest: &[u8]) -> Vec<u8> {
+    [&[0, 10, 0, 1, 0xdf, 0, 0, 0, 7, 0, 0, 0, 0], rest].concat()
+}
+
+#[test]
+fn binary_lengths_that_do_not_fit_are_named() {
+    let check = |rest: &[u8], expect: &str| {
+        let bytes = binary(rest);
+        assert_eq!(
+            binary_head(&bytes).unwrap_err().to_string(),
+            expect,
+            "{rest:?}"
+        );
+    };
+    assert_eq!(
+        binary_head(&[0; 12]).unwrap_err().to_string(),
+        "binary header: fixed part of 13 bytes at 0, but only 12 left"
+    );
+    check(
+        &[],
+        "binary header: remark of 4 bytes at 13, but only 0 left",
+    );
+    check(
+        &[0, 0, 0, 2, b'r'],
+        "binary header: remark of 2 bytes at 13, but only 5 left",
+    );
+    check(
+        &[0xff; 4],
+        "binary header: remark of -1 bytes at 13, but only 4 left",
+    );
+    check(
+        &[0, 0, 0, 0, 0, 0],
+        "binary header: fields of 4 bytes at 17, but only 2 left",
+    );
+    check(
+        &[0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff],
+        "binary header: fields of 2147483647 bytes at 17, but only 4 left",
+    );
+    check(
+        &[0, 0, 0, 0, 0, 0, 0, 0, 9],
+        "binary header: 1 bytes behind the last field",
+    );
+    check(
+        &[0, 0, 0, 0, 0, 0, 0, 1, 9],
+        "binary header: field name of 2 bytes at 21, but only 1 left",
+    );
+    check(
+        &[0, 0, 0, 0, 0, 0, 0, 3, 0, 1, b'k'],
+        "binary header: field value of 4 bytes at 24, but only 0 left",
+    );
+    check(
+        &[0, 0, 0, 0, 0, 0, 0, 2, 0xff, 0xfe],
+        "binary header: field name of -2 bytes at 21, but only 2 left",
+    );
+}
+
+#[test]
+fn a_header_that_no_frame_can_hold_is_refused() {
+    let remark = "\u{1}".repeat(3 << 20);
+    let command = CommandOut {
+        remark: Some(&remark),
+        ..CommandOut::default()
+    };
+    let mut out = BytesMut::from(&b"before"[..]);
+    let error = encode_command(&mut out, Codec::Json, &command, &NoHeader, 0).unwrap_err();
+    assert!(matches!(error, EncodeError::HeaderTooLong(_)));
+    assert_eq!(out, b"before"[..]);
+}
+
+#[test]
+fn unknown_languages_are_other() {
+    assert_eq!(Language::from_name("RUST").name(), "RUST");
+    assert_eq!(Language::from_name("COBOL"), Language::Other);
+    assert_eq!(Language::from_code(9), Language::Go);
+    assert_eq!(Language::from_code(99), Language::Other);
+}
