@@ -1,9 +1,11 @@
 //! `cargo xtask compat`: the real Java clients of compat/ against Skylark, or against Apache's own servers,
 //! so that every expectation is known to be RocketMQ's and not ours.
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::apache::Apache;
+use crate::apache::{SMALL_HEAP, Site};
 use crate::java::Java;
 use crate::shell::run_watched;
 use crate::skylark::{self, Skylark};
@@ -39,40 +41,41 @@ pub(crate) fn run_counted(against: System, filter: &[String], tally: &mut Tally)
         .prefix("skylark-compat-")
         .tempdir()
         .context("no temporary directory")?;
+    let site = Site::new(home.path(), Ipv4Addr::LOCALHOST)?;
+    println!(
+        "nameserver on {}, broker on {}",
+        site.namesrv_port, site.broker_port
+    );
     match against {
         System::Apache => {
-            let apache = Apache::start(&java, home.path())?;
-            println!(
-                "Apache's nameserver on {}, broker on {}",
-                apache.namesrv_port, apache.broker_port
-            );
-            let outcome = maven_test(&java, apache.namesrv_port, filter, tally);
+            let namesrv = site.start_namesrv(&java, &[])?;
+            let broker = site.start_broker(&java, SMALL_HEAP)?;
+            let outcome = maven_test(&java, &site, filter, tally);
             if outcome.is_err() {
-                println!("{}", apache.tail());
+                println!(
+                    "-- nameserver\n{}\n-- broker\n{}",
+                    namesrv.tail(20),
+                    broker.tail(60)
+                );
             }
             outcome
         }
         System::Skylark => {
-            let skylark = Skylark::start(&skylark::build()?, home.path())?;
-            println!(
-                "Skylark's nameserver on {}, broker on {}",
-                skylark.namesrv_port, skylark.broker_port
-            );
-            let outcome = maven_test(&java, skylark.namesrv_port, filter, tally);
+            let skylark = Skylark::start(&skylark::build()?, &site)?;
+            let outcome = maven_test(&java, &site, filter, tally);
             if outcome.is_err() {
-                println!("{}", skylark.process.tail(80));
+                println!("-- skylark\n{}", skylark.process.tail(80));
             }
-            let stopped = skylark.stop();
-            outcome.and(stopped)
+            outcome.and(skylark.stop())
         }
     }
 }
 
-fn maven_test(java: &Java, namesrv_port: u16, filter: &[String], tally: &mut Tally) -> Result<()> {
+fn maven_test(java: &Java, site: &Site, filter: &[String], tally: &mut Tally) -> Result<()> {
     let mut maven = java.maven();
     maven
         .arg("test")
-        .arg(format!("-DnamesrvAddr=127.0.0.1:{namesrv_port}"));
+        .arg(format!("-DnamesrvAddr={}", site.namesrv()));
     if !filter.is_empty() {
         maven
             .arg(format!("-Dtest={}", filter.join(",")))

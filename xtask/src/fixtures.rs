@@ -1,30 +1,27 @@
 //! `cargo xtask fixtures`: golden frames. Real clients talk to Apache's servers through a recording proxy, once with
 //! JSON headers and once with binary ones; a few exchanges of each kind are kept for crates/protocol's tests.
 //!
-//! The servers bind 127.0.0.2 and advertise 127.0.0.1, where the proxy listens on the same ports: so every frame
-//! goes through it without a byte being changed, those between the broker and the nameserver too.
+//! The servers listen on 127.0.0.1 and are known as 127.0.0.2, where the proxy listens on the same ports: so every
+//! frame goes through it without a byte being changed, those between the broker and the nameserver too.
 mod frames;
 mod recorder;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::apache::{BROKER_NAME, READY_LIMIT, SMALL_HEAP, config, start_broker, start_namesrv};
+use crate::apache::{SMALL_HEAP, STOP_LIMIT, Site};
 use crate::fixtures::frames::select;
 use crate::fixtures::recorder::Recorder;
 use crate::java::Java;
-use crate::ports;
 use crate::shell::{root, run};
-use crate::wire::wait_registered;
 
 /// The most that all the files together may weigh.
 const BYTES_MAX: usize = 500_000;
 
-const BEHIND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 pub(crate) fn execute() -> Result<()> {
     let java = Java::find()?;
@@ -57,67 +54,51 @@ fn record(java: &Java, codec: &str) -> Result<Vec<(&'static str, String)>> {
     let home = tempfile::Builder::new()
         .prefix("skylark-fixtures-")
         .tempdir()?;
-    let serialize = format!("-Drocketmq.serialize.type={}", codec.to_uppercase());
-    let (namesrv_port, broker_port) = (ports::free()?, ports::free()?);
-    let to_namesrv = Recorder::start(proxied(namesrv_port))?;
-    let to_broker = Recorder::start(proxied(broker_port))?;
+    let site = Site::new(home.path(), PROXY)?;
+    let to_namesrv = Recorder::start(proxied(site.namesrv_port))?;
+    let to_broker = Recorder::start(proxied(site.broker_port))?;
 
-    let bind = format!("bindAddress={BEHIND}\n");
-    let namesrv_config = config("namesrv", home.path(), namesrv_port, broker_port)? + &bind;
-    let namesrv = start_namesrv(java, home.path(), &namesrv_config, &[&serialize])?;
-    let broker_config = config("broker", home.path(), namesrv_port, broker_port)? + &bind;
-    let broker = start_broker(
-        java,
-        home.path(),
-        &broker_config,
-        &[SMALL_HEAP, &[&serialize]].concat(),
-    )?;
-    wait_registered(
-        SocketAddr::from((BEHIND, namesrv_port)),
-        BROKER_NAME,
-        READY_LIMIT,
-    )?;
-    let address = format!("127.0.0.1:{namesrv_port}");
-    let traffic = traffic(java, home.path(), &serialize, &address);
-    let stopped = broker.stop(std::time::Duration::from_secs(60));
-    if let Err(error) = traffic {
-        return Err(error.context(format!(
-            "with {codec} headers, the broker's last words: {:?}",
-            stopped
-        )));
-    }
+    let serialize = format!("-Drocketmq.serialize.type={}", codec.to_uppercase());
+    let namesrv = site.start_namesrv(java, &[&serialize])?;
+    let broker = site.start_broker(java, &[SMALL_HEAP, &[&serialize]].concat())?;
+    let traffic = traffic(java, &site, codec).with_context(|| {
+        format!(
+            "{codec} headers; the broker's last words:\n{}",
+            broker.tail(30)
+        )
+    });
+    // Its farewell is a fixture too.
+    broker.stop(STOP_LIMIT)?;
+    traffic?;
     drop(namesrv);
 
+    let (with_namesrv, with_broker) = (
+        "a client and a broker (C), a nameserver (S)",
+        "clients (C), a broker (S)",
+    );
     Ok(vec![
-        (
-            "namesrv",
-            text(
-                codec,
-                "a client, a broker (C) and their nameserver (S)",
-                to_namesrv.finish(),
-            ),
-        ),
-        (
-            "broker",
-            text(codec, "clients (C) and a broker (S)", to_broker.finish()),
-        ),
+        ("namesrv", text(codec, with_namesrv, to_namesrv.finish())),
+        ("broker", text(codec, with_broker, to_broker.finish())),
     ])
 }
 
 fn proxied(port: u16) -> (SocketAddr, SocketAddr) {
     (
+        SocketAddr::from((PROXY, port)),
         SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        SocketAddr::from((BEHIND, port)),
     )
 }
 
 /// The clients' part of it.
-fn traffic(java: &Java, home: &Path, serialize: &str, namesrv: &str) -> Result<()> {
-    let mut command = java.program(&["-Xmx512m", serialize])?;
+fn traffic(java: &Java, site: &Site, codec: &str) -> Result<()> {
+    let mut command = java.program(&["-Xmx512m"])?;
     command
-        .arg(format!("-DnamesrvAddr={namesrv}"))
-        .arg(format!("-Duser.home={}", home.display()));
-    run(command.arg("compat.FixtureTraffic").current_dir(home))
+        .arg(format!("-Duser.home={}", site.home.display()))
+        .arg("compat.FixtureTraffic");
+    command
+        .arg(format!("{PROXY}:{}", site.namesrv_port))
+        .arg(codec.to_uppercase());
+    run(command.current_dir(&site.home))
 }
 
 fn text(codec: &str, scenario: &str, recorded: Vec<recorder::Recorded>) -> String {

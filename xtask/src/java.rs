@@ -54,15 +54,19 @@ impl Java {
     }
 
     /// A JVM with everything that compat/ depends on and has built; say the main class and arguments.
-    pub(crate) fn program(&self, heap: &[&str]) -> Result<Command> {
+    pub(crate) fn program(&self, options: &[&str]) -> Result<Command> {
         let jars = fs::read_to_string(class_path_file()).context("compat/ is not built")?;
         let mut command = Command::new(self.home.join("bin/java"));
-        command.args(OPENS).args(heap).arg("-cp");
-        command.arg(format!(
-            "{}:{}",
-            compat().join("target/classes").display(),
-            jars.trim()
-        ));
+        command.args(OPENS).args(options);
+        // In the environment, for on the command line it would hide everything else.
+        command.env(
+            "CLASSPATH",
+            format!(
+                "{}:{}",
+                compat().join("target/classes").display(),
+                jars.trim()
+            ),
+        );
         Ok(command)
     }
 

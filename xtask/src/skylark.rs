@@ -1,14 +1,12 @@
 //! Our own server: the release binary, started as a user would.
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::apache::{BROKER_NAME, config};
-use crate::ports;
+use crate::apache::{BROKER_NAME, Site};
 use crate::process::Process;
 use crate::shell::{cargo, run, target};
 use crate::wire::wait_registered;
@@ -29,8 +27,6 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 pub(crate) struct Skylark {
     pub(crate) process: Process,
-    pub(crate) namesrv_port: u16,
-    pub(crate) broker_port: u16,
 }
 
 /// Starts a standalone below `home` with a configuration of Apache's broker.
@@ -59,20 +55,14 @@ pub(crate) fn spawn(
 }
 
 impl Skylark {
-    /// Starts it on free ports with the configuration that compat/ has for Apache's broker.
-    pub(crate) fn start(binary: &Path, home: &Path) -> Result<Skylark> {
-        let (namesrv_port, broker_port) = (ports::free()?, ports::free()?);
-        let file = home.join("skylark.conf");
-        fs::write(&file, config("broker", home, namesrv_port, broker_port)?)?;
-        let mut process = spawn(binary, home, &file, namesrv_port)?;
+    /// Starts it with the configuration that compat/ has for Apache's broker, and waits until it serves.
+    pub(crate) fn start(binary: &Path, site: &Site) -> Result<Skylark> {
+        let file = site.home.join("skylark.conf");
+        fs::write(&file, site.config("broker")?)?;
+        let mut process = spawn(binary, &site.home, &file, site.namesrv_port)?;
         process.wait_ready(READY_LIMIT)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, namesrv_port));
-        wait_registered(address, BROKER_NAME, READY_LIMIT)?;
-        Ok(Skylark {
-            process,
-            namesrv_port,
-            broker_port,
-        })
+        wait_registered(site.namesrv(), BROKER_NAME, READY_LIMIT)?;
+        Ok(Skylark { process })
     }
 
     /// Ends it as an operator would and complains of anything it had to warn of.

@@ -58,7 +58,9 @@ impl Server {
                     "listenPort={namesrv_port}\nkvConfigPath={}/kvConfig.json\n",
                     home.display()
                 );
-                processes.push(apache::start_namesrv(&programs.java, home, &namesrv, &[])?);
+                let mut namesrv = apache::spawn_namesrv(&programs.java, home, &namesrv, &[])?;
+                namesrv.wait_ready(apache::READY_LIMIT)?;
+                processes.push(namesrv);
                 apache::spawn_broker(&programs.java, home, &config, &HEAP)?
             }
             System::Skylark => {
