@@ -16,11 +16,18 @@ impl Broker {
         }
     }
 
-    /// Writes what lookups need and can be made anew from the log: consume queues and the index.
-    pub(crate) fn write_behind(&self) {
-        if let Err(error) = self.store.flush_queues(self.clock.now_ms()) {
-            tracing::error!(%error, "can't write consume queues; will try again");
+    /// Writes what lookups need and can be made anew from the log: consume queues. `failing` is kept from one call to the
+    /// next, so that a full disk is logged once.
+    pub(crate) fn write_behind(&self, failing: &mut bool) {
+        let written = self.store.flush_queues(self.clock.now_ms());
+        match &written {
+            Err(error) if !*failing => {
+                tracing::error!(%error, "can't write consume queues; will keep trying")
+            }
+            Ok(()) if *failing => tracing::info!("consume queues are written again"),
+            _ => {}
         }
+        *failing = written.is_err();
     }
 
     /// Saves committed offsets, and again what could not be saved at its time.

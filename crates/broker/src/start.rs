@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use remoting::clock::Clock;
 use remoting::{BindError, Limits, Server};
-use store::{CloseError, Disk, OpenError, Store};
+use store::{CloseError, Disk, OpenError, Recovery, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -67,7 +67,7 @@ pub enum StartError {
     Io(#[from] std::io::Error),
 }
 
-/// A broker that serves. Dropped without [`Running::shutdown`] it leaves its store as a crash would.
+/// A broker that serves until [`Running::shutdown`].
 pub struct Running {
     broker: Arc<Broker>,
     addrs: Vec<SocketAddr>,
@@ -151,6 +151,26 @@ async fn identity(config: &Config, port: u16) -> Result<Identity, AddressError> 
     })
 }
 
+/// Says what opening the store found, loudly only if something is missing.
+fn report(recovery: &Recovery) {
+    let (from, end) = (recovery.scanned_from.0, recovery.end.0);
+    match (recovery.cut || !recovery.bad.is_empty(), recovery.clean) {
+        (true, _) => tracing::warn!(
+            cut = recovery.cut,
+            bad = ?recovery.bad,
+            from,
+            end,
+            "the log was damaged: what could not be read is left out"
+        ),
+        (false, true) => tracing::debug!(from, end, "the store had been closed in order"),
+        (false, false) => tracing::info!(
+            from,
+            end,
+            "the store had not been closed in order; nothing is missing"
+        ),
+    }
+}
+
 fn assemble(
     config: Config,
     disk: Disk,
@@ -163,7 +183,7 @@ fn assemble(
         root: config.store.root.clone(),
         source,
     })?;
-    tracing::info!(?recovery, "store open");
+    report(&recovery);
 
     let metadata = config.store.root.join("config");
     disk.create_dir_all(&metadata)?;
@@ -223,6 +243,11 @@ fn assemble(
     })
 }
 
+/// Time between two writes of consume queues.
+const WRITE_BEHIND_PERIOD: Duration = Duration::from_secs(1);
+/// Time between two looks for clients that went silent.
+const EXPIRE_PERIOD: Duration = Duration::from_secs(10);
+
 fn threads(
     broker: &Arc<Broker>,
     failed: watch::Sender<Option<String>>,
@@ -235,15 +260,16 @@ fn threads(
         flushing.flush()
     })?;
     let writing = broker.clone();
-    threads.every("write-behind", Duration::from_millis(100), move || {
-        writing.write_behind()
+    let mut failing = false;
+    threads.every("write-behind", WRITE_BEHIND_PERIOD, move || {
+        writing.write_behind(&mut failing);
     })?;
     let saving = broker.clone();
     threads.every("save-offsets", config.offsets_interval, move || {
         saving.save_metadata()
     })?;
     let expiring = broker.clone();
-    threads.every("expire-clients", Duration::from_secs(10), move || {
+    threads.every("expire-clients", EXPIRE_PERIOD, move || {
         expiring.expire_clients()
     })?;
     Ok(threads)

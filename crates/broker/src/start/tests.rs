@@ -1,6 +1,9 @@
 //! Starting: what is refused with one line, what comes back after a stop.
 
-use store::disk::{Disk, SimDisk};
+use protocol::codes::request::{
+    GET_MAX_OFFSET, HEART_BEAT, QUERY_CONSUMER_OFFSET, UPDATE_CONSUMER_OFFSET,
+};
+use store::disk::{CrashKeep, Disk, SimDisk};
 
 use super::StartError;
 use crate::config::{Config, Role};
@@ -97,4 +100,152 @@ async fn unreadable_metadata_is_named() {
         line.contains("its copy /store/config/topics.json.bak: JSON, byte"),
         "{line}"
     );
+}
+
+const OFFSET: [(&str, &str); 4] = [
+    ("consumerGroup", "G"),
+    ("topic", "Orders"),
+    ("queueId", "0"),
+    ("commitOffset", "2"),
+];
+
+/// Three messages, a group, a committed offset.
+async fn work(fixture: &Fixture) {
+    let client = fixture.client().await;
+    for body in ["a", "b", "c"] {
+        testing::send(&client, 0, "t", body).await;
+    }
+    client
+        .ask(HEART_BEAT, &testing::beat("c", "G", "*", 1))
+        .await;
+    client
+        .check(UPDATE_CONSUMER_OFFSET, &OFFSET, "", (0, ""))
+        .await;
+}
+
+async fn messages(fixture: &Fixture) -> String {
+    let client = fixture.client().await;
+    let reply = client.check(GET_MAX_OFFSET, &OFFSET, "", (0, "")).await;
+    testing::field(&reply, "offset").unwrap()
+}
+
+#[tokio::test]
+async fn a_restart_brings_everything_back() {
+    let fixture = Fixture::start().await;
+    work(&fixture).await;
+    let sim = fixture.stop().await;
+    let fixture = Fixture::on(sim, testing::config()).await;
+    assert_eq!(messages(&fixture).await, "3");
+    assert_eq!(
+        fixture.broker().topic("Orders").unwrap().write_queue_nums,
+        4
+    );
+    assert!(fixture.broker().topic("%RETRY%G").is_some());
+    assert!(fixture.broker().groups.state.read().find("G").is_some());
+    let client = fixture.client().await;
+    let reply = client
+        .check(QUERY_CONSUMER_OFFSET, &OFFSET, "", (0, ""))
+        .await;
+    assert_eq!(testing::field(&reply, "offset").as_deref(), Some("2"));
+    drop(client);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_loses_nothing_that_was_promised() {
+    for (sync_flush, keep) in [
+        (false, CrashKeep::All),
+        (true, CrashKeep::All),
+        (true, CrashKeep::None),
+        (true, CrashKeep::Random),
+    ] {
+        let config = || {
+            let mut config = testing::config();
+            config.store.sync_flush = sync_flush;
+            config
+        };
+        let fixture = Fixture::on(SimDisk::new(5), config()).await;
+        work(&fixture).await;
+        fixture.broker().save_metadata();
+        let after = fixture.sim.crash(keep);
+        fixture.stop().await;
+
+        let fixture = Fixture::on(after, config()).await;
+        assert_eq!(
+            messages(&fixture).await,
+            "3",
+            "sync flush {sync_flush}, kept {keep:?}"
+        );
+        assert!(fixture.broker().topic("Orders").is_some());
+        assert!(fixture.broker().groups.state.read().find("G").is_some());
+        let offsets = fixture
+            .broker()
+            .offsets
+            .state
+            .read()
+            .committed("G", "Orders", 0);
+        assert_eq!(offsets.map(|offset| offset.0), Some(2));
+        fixture.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn metadata_files_are_written_as_apache_writes_them() {
+    let fixture = Fixture::start().await;
+    work(&fixture).await;
+    let sim = fixture.stop().await;
+    let disk = Disk::Sim(sim);
+    let read = |name: &str| {
+        String::from_utf8(disk.read(format!("/store/config/{name}").as_ref()).unwrap()).unwrap()
+    };
+    expect_test::expect![[r#"
+        {
+        	"dataVersion":{
+        		"counter":0,
+        		"stateVersion":0,
+        		"timestamp":0
+        	},
+        	"offsetTable":{
+        		"Orders@G":{0:2
+        		}
+        	}
+        }"#]]
+    .assert_eq(&read("consumerOffset.json"));
+    let topics = read("topics.json");
+    let orders = topics.find("\t\t\"Orders\"").unwrap();
+    let end = orders + topics[orders..].find("\t\t},").unwrap();
+    expect_test::expect![[r#"
+        "Orders":{
+        			"attributes":{},
+        			"order":false,
+        			"perm":6,
+        			"readQueueNums":4,
+        			"topicFilterType":"SINGLE_TAG",
+        			"topicName":"Orders",
+        			"topicSysFlag":0,
+        			"writeQueueNums":4
+    "#]]
+    .assert_eq(topics[orders..end].trim_start());
+    let groups = read("subscriptionGroup.json");
+    let group = groups.find("\t\t\"G\"").unwrap();
+    let end = group + groups[group..].find("\n\t\t},").unwrap();
+    expect_test::expect![[r#"
+        "G":{
+        			"attributes":{},
+        			"brokerId":0,
+        			"consumeBroadcastEnable":true,
+        			"consumeEnable":true,
+        			"consumeFromMinEnable":true,
+        			"consumeMessageOrderly":false,
+        			"consumeTimeoutMinute":15,
+        			"groupName":"G",
+        			"groupRetryPolicy":{
+        				"type":"CUSTOMIZED"
+        			},
+        			"groupSysFlag":0,
+        			"notifyConsumerIdsChangedEnable":true,
+        			"retryMaxTimes":16,
+        			"retryQueueNums":1,
+        			"whichBrokerWhenConsumeSlowly":1"#]]
+    .assert_eq(groups[group..end].trim_start());
 }
