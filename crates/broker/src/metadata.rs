@@ -1,7 +1,7 @@
 //! The JSON files under config/: read with a fallback to the copy of what was there before, replaced atomically.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use protocol::fastjson;
@@ -53,9 +53,10 @@ impl MetadataFile {
         }
     }
 
-    fn backup(&self) -> PathBuf {
+    /// The path with something behind its name.
+    fn beside(&self, suffix: &str) -> PathBuf {
         let mut path = self.path.clone().into_os_string();
-        path.push(".bak");
+        path.push(suffix);
         path.into()
     }
 
@@ -68,7 +69,7 @@ impl MetadataFile {
             }
             Err(why) => why,
         };
-        let backup_why = match self.read(&self.backup()) {
+        let backup_why = match self.read(&self.beside(".bak")) {
             Ok(content) => {
                 tracing::warn!(file = %self.path.display(), cause = why.text(), "using the copy of an unreadable file");
                 return Ok(Some(content));
@@ -80,13 +81,13 @@ impl MetadataFile {
             _ => Err(MetadataError {
                 file: self.path.clone(),
                 cause: why.text(),
-                backup: self.backup(),
+                backup: self.beside(".bak"),
                 backup_cause: backup_why.text(),
             }),
         }
     }
 
-    fn read<T: DeserializeOwned>(&self, path: &std::path::Path) -> Result<T, Unusable> {
+    fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<T, Unusable> {
         let bytes = self.disk.read(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Unusable::Absent,
             _ => Unusable::Broken(error.to_string()),
@@ -123,14 +124,23 @@ impl MetadataFile {
         }
     }
 
+    /// The new content is durable beside the file before the file becomes the copy and it takes the file's place. Whatever of
+    /// the two renames survives a power cut, one of the names has the old or the new content.
     fn write<T: Serialize>(&self, state: &mut State, content: &T) -> io::Result<()> {
         let bytes = fastjson::to_vec_pretty(content);
-        if state.sound {
-            self.disk
-                .replace(&self.backup(), &self.disk.read(&self.path)?)?;
+        if !state.sound {
+            return self.disk.replace(&self.path, &bytes);
         }
+        let next = self.beside(".next");
+        let file = self.disk.open_write(&next)?;
+        file.set_len(0)?;
+        file.write_all_at(&bytes, 0)?;
+        file.sync_data()?;
         state.sound = false;
-        self.disk.replace(&self.path, &bytes)
+        self.disk.rename(&self.path, &self.beside(".bak"))?;
+        self.disk.rename(&next, &self.path)?;
+        self.disk
+            .sync_dir(self.path.parent().unwrap_or(Path::new(".")))
     }
 }
 

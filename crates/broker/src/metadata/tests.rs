@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use store::disk::{CrashKeep, Disk, SimDisk};
+use store::disk::{CrashKeep, Disk, Fault, FaultError, FaultOn, SimDisk};
 
 use super::MetadataFile;
 
@@ -74,18 +74,68 @@ fn saving_keeps_what_was_there_before_but_never_a_broken_file() {
 }
 
 #[test]
-fn a_power_cut_leaves_the_old_or_the_new_content() {
+fn a_power_cut_at_any_moment_leaves_the_old_or_the_new_content() {
     for keep in [CrashKeep::All, CrashKeep::None, CrashKeep::Random] {
-        let sim = SimDisk::new(7);
-        let disk = Disk::Sim(sim.clone());
-        let saved = file(&disk);
-        saved.save(|| content(1));
-        saved.save(|| content(2));
-        let disk = Disk::Sim(sim.crash(keep));
-        assert_eq!(
-            file(&disk).load::<Content>().unwrap(),
-            Some(content(2)),
-            "{keep:?}"
+        for seed in 0..20 {
+            let mut after = 0;
+            while !cut_while_saving(keep, seed, after) {
+                after += 1;
+            }
+            assert!(
+                after >= 5,
+                "a save is several changes to the disk, not {after}"
+            );
+        }
+    }
+}
+
+/// Cuts the power after so many changes of the second save; returns whether it was done by then.
+fn cut_while_saving(keep: CrashKeep, seed: u64, after: u64) -> bool {
+    let sim = SimDisk::new(seed);
+    let disk = Disk::Sim(sim.clone());
+    let saved = file(&disk);
+    assert!(saved.save(|| content(1)));
+    sim.fail(Fault {
+        on: FaultOn::AnyChange,
+        path: String::new(),
+        after,
+        error: FaultError::Io,
+        sticky: true,
+    });
+    let done = saved.save(|| content(2));
+    let restarted = file(&Disk::Sim(sim.crash(keep)));
+    let loaded = restarted.load::<Content>();
+    let loaded = loaded.unwrap_or_else(|error| panic!("{keep:?}, {after} changes: {error}"));
+    let value = loaded.map(|content| content["value"]);
+    if done {
+        assert_eq!(value, Some(2), "{keep:?}: it had been saved");
+    } else {
+        assert!(
+            matches!(value, Some(1 | 2)),
+            "{keep:?}, {after} changes: {value:?}"
         );
     }
+    assert!(restarted.save(|| content(3)), "it goes on from there");
+    assert_eq!(restarted.load::<Content>().unwrap(), Some(content(3)));
+    done
+}
+
+#[test]
+fn what_could_not_be_written_is_tried_again() {
+    let sim = SimDisk::new(1);
+    let saved = file(&Disk::Sim(sim.clone()));
+    sim.fail(Fault {
+        on: FaultOn::Write,
+        path: "x.json".into(),
+        after: 0,
+        error: FaultError::NoSpace,
+        sticky: true,
+    });
+    assert!(!saved.save(|| content(1)));
+    saved.retry(|| content(2));
+    assert_eq!(saved.load::<Content>().unwrap_or(None), None);
+    sim.heal();
+    saved.retry(|| content(3));
+    assert_eq!(saved.load::<Content>().unwrap(), Some(content(3)));
+    saved.retry(|| -> Content { panic!("there is nothing to write") });
 }
