@@ -61,7 +61,7 @@ pub(crate) fn run_counted(against: System, filter: &[String], tally: &mut Tally)
             outcome
         }
         System::Skylark => {
-            let skylark = Skylark::start(&skylark::build()?, &site)?;
+            let skylark = Skylark::start(&skylark::build()?, &site, "")?;
             let outcome = maven_test(&java, &site, filter, tally);
             if outcome.is_err() {
                 println!("-- skylark\n{}", skylark.process.tail(80));

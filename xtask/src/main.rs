@@ -9,8 +9,11 @@
 mod apache;
 mod bench;
 mod compat;
+mod dist;
 mod fixtures;
 mod floor;
+mod fuzz;
+mod interop;
 mod java;
 mod ports;
 mod process;
@@ -42,6 +45,12 @@ enum Verb {
     Tidy,
     /// Run the real Java clients against Skylark or Apache's own servers
     Compat(compat::Options),
+    /// Move store directories between Apache's store and ours and compare what both read
+    Interop,
+    /// Build what is handed out: binary, links, archive
+    Dist,
+    /// Run a fuzz target for a while
+    Fuzz(fuzz::Options),
     /// Measure Skylark, Apache's broker and the floor in one run against the budgets
     Bench(bench::Options),
     /// Serve as the floor of `bench`
@@ -59,6 +68,9 @@ fn main() -> ExitCode {
             Verb::Test | Verb::Ci => test::run(),
             Verb::Tidy => tidy::run(),
             Verb::Compat(options) => compat::run(&options),
+            Verb::Interop => interop::execute(),
+            Verb::Dist => dist::execute(),
+            Verb::Fuzz(options) => fuzz::execute(&options),
             Verb::Bench(options) => bench::execute(&options),
             Verb::Floor(options) => floor::run(&options),
             Verb::Fixtures => fixtures::execute(),

@@ -55,10 +55,10 @@ pub(crate) fn spawn(
 }
 
 impl Skylark {
-    /// Starts it with the configuration that compat/ has for Apache's broker, and waits until it serves.
-    pub(crate) fn start(binary: &Path, site: &Site) -> Result<Skylark> {
+    /// Starts it with the configuration that compat/ has for Apache's broker and `more`, and waits until it serves.
+    pub(crate) fn start(binary: &Path, site: &Site, more: &str) -> Result<Skylark> {
         let file = site.home.join("skylark.conf");
-        fs::write(&file, site.config("broker")?)?;
+        fs::write(&file, site.config("broker")? + more)?;
         let mut process = spawn(binary, &site.home, &file, site.namesrv_port)?;
         process.wait_ready(READY_LIMIT)?;
         wait_registered(site.namesrv(), BROKER_NAME, READY_LIMIT)?;
