@@ -1,0 +1,218 @@
+package compat;
+
+import java.util.ArrayDeque;
+import java.util.Deque;
+import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
+import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
+import org.apache.rocketmq.client.impl.MQClientAPIImpl;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
+import org.junit.jupiter.api.extension.AfterEachCallback;
+import org.junit.jupiter.api.extension.ExtensionContext;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.fail;
+
+/**
+ * The applications of one test: producers and consumers on the system under test, shut down when the test ends.
+ * Says where that system is, makes names nobody else uses, and waits for things that Java gives no event for.
+ */
+final class Apps implements AfterEachCallback {
+    /** From -DnamesrvAddr, else the environment's namesrvAddr, else RocketMQ's port on this machine. */
+    static final String NAMESRV = namesrvAddr();
+
+    private static final String RUN = Long.toString(System.currentTimeMillis(), 36)
+        + Long.toString(ProcessHandle.current().pid(), 36);
+    private static final AtomicInteger COUNTER = new AtomicInteger();
+
+    private final Deque<Runnable> running = new ArrayDeque<>();
+
+    private static String namesrvAddr() {
+        String property = System.getProperty("namesrvAddr", "");
+        if (!property.isBlank()) {
+            return property;
+        }
+        return System.getenv().getOrDefault("namesrvAddr", "127.0.0.1:9876");
+    }
+
+    /** A name for a topic or a group that no other test, run or process uses. */
+    static String fresh(String name) {
+        return name + "-" + RUN + "-" + COUNTER.incrementAndGet();
+    }
+
+    /** A producer, started, whose sends are tried once: a retry would hide a refusal or double a message. */
+    DefaultMQProducer producer() throws Exception {
+        DefaultMQProducer producer = newProducer();
+        producer.start();
+        return producer;
+    }
+
+    /** The same, not started, to be configured further. */
+    DefaultMQProducer newProducer() {
+        DefaultMQProducer producer = new DefaultMQProducer(fresh("producer"));
+        producer.setNamesrvAddr(NAMESRV);
+        producer.setSendMsgTimeout(20_000);
+        producer.setMqClientApiTimeout(10_000);
+        producer.setRetryTimesWhenSendFailed(0);
+        producer.setRetryTimesWhenSendAsyncFailed(0);
+        running.push(producer::shutdown);
+        return producer;
+    }
+
+    /** A push consumer, not started, that begins where a queue begins. */
+    DefaultMQPushConsumer newConsumer(String group) {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
+        consumer.setNamesrvAddr(NAMESRV);
+        consumer.setMqClientApiTimeout(10_000);
+        consumer.setConsumeFromWhere(org.apache.rocketmq.common.consumer.ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // Shutdown returns when what was being consumed has been, and its offsets with it.
+        consumer.setAwaitTerminationMillisWhenShutdown(10_000);
+        running.push(consumer::shutdown);
+        return consumer;
+    }
+
+    /** A push consumer, started, with all that it gets in the inbox. */
+    DefaultMQPushConsumer consumer(String group, String topic, String tags, Inbox inbox) throws Exception {
+        DefaultMQPushConsumer consumer = newConsumer(group);
+        consumer.subscribe(topic, tags);
+        consumer.registerMessageListener(inbox.concurrently());
+        consumer.start();
+        return consumer;
+    }
+
+    DefaultLitePullConsumer newLitePullConsumer(String group) {
+        DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
+        consumer.setNamesrvAddr(NAMESRV);
+        consumer.setMqClientApiTimeout(10_000);
+        consumer.setConsumeFromWhere(org.apache.rocketmq.common.consumer.ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        running.push(consumer::shutdown);
+        return consumer;
+    }
+
+    DefaultMQPullConsumer pullConsumer(String group) throws Exception {
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(group);
+        consumer.setNamesrvAddr(NAMESRV);
+        consumer.setMqClientApiTimeout(10_000);
+        running.push(consumer::shutdown);
+        consumer.start();
+        return consumer;
+    }
+
+    DefaultMQAdminExt admin() throws Exception {
+        DefaultMQAdminExt admin = new DefaultMQAdminExt(fresh("admin"), 10_000);
+        admin.setNamesrvAddr(NAMESRV);
+        admin.setInstanceName(fresh("admin"));
+        running.push(admin::shutdown);
+        admin.start();
+        return admin;
+    }
+
+    /** The client's own request layer, for what no public method reaches. */
+    static MQClientAPIImpl api(DefaultMQProducer producer) {
+        return producer.getDefaultMQProducerImpl().getMqClientFactory().getMQClientAPIImpl();
+    }
+
+    /** The address of the broker behind a queue that this producer has sent to. */
+    static String brokerOf(DefaultMQProducer producer, MessageQueue queue) {
+        return producer.getDefaultMQProducerImpl().getMqClientFactory().findBrokerAddressInPublish(queue.getBrokerName());
+    }
+
+    /** Sends to a queue of a topic, which the first send creates, and insists on SEND_OK. */
+    static SendResult send(DefaultMQProducer producer, Message message, int queueId) throws Exception {
+        SendResult result = producer.send(message, (queues, m, id) ->
+            queues.stream().filter(q -> q.getQueueId() == (int) id).findFirst().orElseThrow(), queueId);
+        assertEquals(SendStatus.SEND_OK, result.getSendStatus());
+        return result;
+    }
+
+    /** Sends one after the other, each to the queue after the last one's, and insists on SEND_OK. */
+    static void sendAll(DefaultMQProducer producer, String topic, String tags, List<String> bodies) throws Exception {
+        int queueId = 0;
+        for (String body : bodies) {
+            Message message = new Message(topic, tags, body.getBytes());
+            send(producer, message, queueId++ % 4);
+        }
+    }
+
+    /** The bodies `prefix 0`, `prefix 1`, and so on. */
+    static List<String> bodies(String prefix, int count) {
+        return java.util.stream.IntStream.range(0, count).mapToObj(i -> prefix + " " + i).toList();
+    }
+
+    /** The queue ids of a topic that a consumer holds now. */
+    static Set<Integer> queuesOf(DefaultMQPushConsumer consumer, String topic) {
+        Set<Integer> ids = new TreeSet<>();
+        for (MessageQueue queue : consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet()) {
+            if (queue.getTopic().equals(topic)) {
+                ids.add(queue.getQueueId());
+            }
+        }
+        return ids;
+    }
+
+    /** The sum of what the broker holds as this consumer's group's offsets on a topic. */
+    static long committed(DefaultMQPushConsumer consumer, String topic) throws Exception {
+        long sum = 0;
+        for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
+            long offset = consumer.getDefaultMQPushConsumerImpl().getOffsetStore()
+                .readOffset(queue, ReadOffsetType.READ_FROM_STORE);
+            sum += Math.max(offset, 0);
+        }
+        return sum;
+    }
+
+    /** Waits until the condition holds; fails after this many seconds with what was awaited. */
+    static void await(int seconds, Supplier<String> what, BooleanSupplier condition) throws InterruptedException {
+        long deadline = System.nanoTime() + seconds * 1_000_000_000L;
+        while (!condition.getAsBoolean()) {
+            if (System.nanoTime() > deadline) {
+                fail("waited " + seconds + " s for " + what.get());
+            }
+            Thread.sleep(10);
+        }
+    }
+
+    /** What may fail while it's not there yet. */
+    interface Attempt<T> {
+        T get() throws Exception;
+    }
+
+    /** Tries until nothing is thrown and the answer isn't null; fails after this many seconds with the last failure. */
+    static <T> T eventually(int seconds, Attempt<T> attempt) throws Exception {
+        long deadline = System.nanoTime() + seconds * 1_000_000_000L;
+        while (true) {
+            Exception last = null;
+            try {
+                T value = attempt.get();
+                if (value != null) {
+                    return value;
+                }
+            } catch (Exception e) {
+                last = e;
+            }
+            if (System.nanoTime() > deadline) {
+                throw new AssertionError("not within " + seconds + " s", last);
+            }
+            Thread.sleep(10);
+        }
+    }
+
+    @Override
+    public void afterEach(ExtensionContext context) {
+        while (!running.isEmpty()) {
+            running.pop().run();
+        }
+    }
+}

@@ -1,0 +1,78 @@
+package compat;
+
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.remoting.common.RemotingHelper;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+/** The first thing that anyone does: a thousand sends, and a push consumer that gets exactly these. */
+@Tag("binary")
+class QuickstartTest {
+    @RegisterExtension
+    final Apps apps = new Apps();
+
+    @Test
+    void thousandSendsArriveOnce() throws Exception {
+        String topic = Apps.fresh("quickstart");
+        DefaultMQProducer producer = apps.producer();
+        Set<String> sent = new HashSet<>();
+        List<String> bodies = new ArrayList<>();
+        int[] perQueue = new int[4];
+        for (int i = 0; i < 1000; i++) {
+            String body = "Hello RocketMQ " + i;
+            SendResult result = producer.send(new Message(topic, "TagA", body.getBytes(RemotingHelper.DEFAULT_CHARSET)));
+            assertEquals(SendStatus.SEND_OK, result.getSendStatus());
+            sent.add(result.getMsgId());
+            bodies.add(body);
+            perQueue[result.getMessageQueue().getQueueId()]++;
+        }
+        assertEquals(1000, sent.size());
+        for (int count : perQueue) {
+            assertEquals(250, count, "the client takes the queues in turn");
+        }
+
+        Inbox inbox = new Inbox();
+        DefaultMQPushConsumer consumer = apps.consumer(Apps.fresh("quickstart-group"), topic, "*", inbox);
+        inbox.await(1000);
+        consumer.shutdown();
+
+        assertEquals(Inbox.sorted(bodies), inbox.bodies());
+        Set<String> received = new HashSet<>();
+        inbox.messages.forEach(m -> received.add(m.getMsgId()));
+        assertEquals(sent, received);
+    }
+
+    @Test
+    void messagesReachWaitingConsumer() throws Exception {
+        String topic = Apps.fresh("waiting");
+        DefaultMQProducer producer = apps.producer();
+        Inbox inbox = new Inbox();
+        Apps.sendAll(producer, topic, "TagA", Apps.bodies("first", 4));
+        DefaultMQPushConsumer consumer = apps.consumer(Apps.fresh("waiting-group"), topic, "*", inbox);
+        inbox.await(4);
+        // Every queue is pulled and nothing is left there, so each of these meets a held pull. Without a wake-up by
+        // the append it would lie for up to 5 s (the broker's re-check) or 15 s (the hold): 20 of these take far longer than 30 s.
+        for (int i = 0; i < 20; i++) {
+            Apps.sendAll(producer, topic, "TagA", List.of("next " + i));
+            inbox.await(5 + i);
+        }
+        consumer.shutdown();
+        List<String> expected = new ArrayList<>(Apps.bodies("first", 4));
+        expected.addAll(Apps.bodies("next", 20));
+        assertEquals(Inbox.sorted(expected), inbox.bodies());
+        long slowest = inbox.messages.stream().skip(4)
+            .mapToLong(m -> Long.parseLong(m.getProperty("CONSUME_START_TIME")) - m.getBornTimestamp()).max().orElseThrow();
+        assertEquals(true, slowest < 3000, "a held pull is answered by the append, slowest took " + slowest + " ms");
+    }
+}
