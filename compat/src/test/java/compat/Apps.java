@@ -8,16 +8,20 @@ import java.util.TreeSet;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
+import org.apache.rocketmq.client.exception.OffsetNotFoundException;
 import org.apache.rocketmq.client.impl.MQClientAPIImpl;
+import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.junit.jupiter.api.extension.AfterEachCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
@@ -76,7 +80,11 @@ final class Apps implements AfterEachCallback {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(group);
         consumer.setNamesrvAddr(NAMESRV);
         consumer.setMqClientApiTimeout(10_000);
-        consumer.setConsumeFromWhere(org.apache.rocketmq.common.consumer.ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // A stock client's first rebalance, a second after its start, renews its subscription's version and tells the broker by a
+        // heartbeat, unless the scheduled one is under way at that moment with the old version. The broker then refuses
+        // its pulls (code 25) until the next heartbeat, which is 30 s later by default.
+        consumer.setHeartbeatBrokerInterval(1000);
         // Shutdown returns when what was being consumed has been, and its offsets with it.
         consumer.setAwaitTerminationMillisWhenShutdown(10_000);
         running.push(consumer::shutdown);
@@ -96,7 +104,8 @@ final class Apps implements AfterEachCallback {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
         consumer.setNamesrvAddr(NAMESRV);
         consumer.setMqClientApiTimeout(10_000);
-        consumer.setConsumeFromWhere(org.apache.rocketmq.common.consumer.ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.setHeartbeatBrokerInterval(1000);
         running.push(consumer::shutdown);
         return consumer;
     }
@@ -148,7 +157,7 @@ final class Apps implements AfterEachCallback {
 
     /** The bodies `prefix 0`, `prefix 1`, and so on. */
     static List<String> bodies(String prefix, int count) {
-        return java.util.stream.IntStream.range(0, count).mapToObj(i -> prefix + " " + i).toList();
+        return IntStream.range(0, count).mapToObj(i -> prefix + " " + i).toList();
     }
 
     /** The queue ids of a topic that a consumer holds now. */
@@ -162,15 +171,41 @@ final class Apps implements AfterEachCallback {
         return ids;
     }
 
-    /** The sum of what the broker holds as this consumer's group's offsets on a topic. */
+    /** The sum of what the broker holds as this consumer's group's offsets on a topic, asked past the client's own memory. */
     static long committed(DefaultMQPushConsumer consumer, String topic) throws Exception {
+        MQClientInstance client = consumer.getDefaultMQPushConsumerImpl().getmQClientFactory();
         long sum = 0;
         for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
-            long offset = consumer.getDefaultMQPushConsumerImpl().getOffsetStore()
-                .readOffset(queue, ReadOffsetType.READ_FROM_STORE);
-            sum += Math.max(offset, 0);
+            QueryConsumerOffsetRequestHeader header = new QueryConsumerOffsetRequestHeader();
+            header.setConsumerGroup(consumer.getConsumerGroup());
+            header.setTopic(topic);
+            header.setQueueId(queue.getQueueId());
+            header.setSetZeroIfNotFound(false);
+            try {
+                sum += client.getMQClientAPIImpl().queryConsumerOffset(
+                    client.findBrokerAddressInPublish(queue.getBrokerName()), header, 10_000);
+            } catch (OffsetNotFoundException e) {
+                // Nothing is consumed of this queue yet.
+            }
         }
         return sum;
+    }
+
+    /**
+     * Waits until the broker knows that this many messages of a topic are consumed by these consumers of a group:
+     * from then on a queue may move from one to another and nothing comes twice.
+     */
+    static void settle(String topic, long count, DefaultMQPushConsumer... consumers) throws Exception {
+        eventually(30, () -> {
+            for (DefaultMQPushConsumer consumer : consumers) {
+                consumer.getDefaultMQPushConsumerImpl().persistConsumerOffset();
+            }
+            long committed = committed(consumers[0], topic);
+            if (committed != count) {
+                throw new IllegalStateException("committed " + committed + " of " + count);
+            }
+            return committed;
+        });
     }
 
     /** Waits until the condition holds; fails after this many seconds with what was awaited. */
