@@ -8,6 +8,7 @@ import java.util.concurrent.ConcurrentSkipListSet;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -17,12 +18,15 @@ import org.apache.rocketmq.common.message.MessageConst;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageId;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.protocol.RemotingCommand;
+import org.apache.rocketmq.remoting.protocol.RequestCode;
+import org.apache.rocketmq.remoting.protocol.header.SendMessageRequestHeader;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -63,15 +67,13 @@ class SendTest {
     @Test
     void oldHeaderIsServedAlike() throws Exception {
         String topic = Apps.fresh("v1");
-        DefaultMQProducer producer = apps.newProducer();
-        producer.setSendMessageWithVIPChannel(false);
-        producer.start();
+        DefaultMQProducer producer = apps.producer();
         MessageQueue queue = Apps.send(producer, new Message(topic, "a".getBytes()), 0).getMessageQueue();
         SendResult result = producer.send(new Message(topic, "b".getBytes()), queue);
         assertEquals(1, result.getQueueOffset());
 
         // The same send as an old client makes it: full header names and request code 10.
-        var header = new org.apache.rocketmq.remoting.protocol.header.SendMessageRequestHeader();
+        SendMessageRequestHeader header = new SendMessageRequestHeader();
         header.setProducerGroup(producer.getProducerGroup());
         header.setTopic(topic);
         header.setDefaultTopic("TBW102");
@@ -84,17 +86,17 @@ class SendTest {
         header.setReconsumeTimes(0);
         header.setUnitMode(false);
         header.setBatch(false);
-        var request = org.apache.rocketmq.remoting.protocol.RemotingCommand.createRequestCommand(
-            org.apache.rocketmq.remoting.protocol.RequestCode.SEND_MESSAGE, header);
+        RemotingCommand request = RemotingCommand.createRequestCommand(
+            RequestCode.SEND_MESSAGE, header);
         request.setBody("c".getBytes());
-        var response = Apps.api(producer).getRemotingClient().invokeSync(Apps.brokerOf(producer, queue), request, 10_000);
+        RemotingCommand response = Apps.api(producer).getRemotingClient().invokeSync(Apps.brokerOf(producer, queue), request, 10_000);
         assertEquals(0, response.getCode(), response.getRemark());
         assertEquals("2", response.getExtFields().get("queueOffset"));
         assertEquals("0", response.getExtFields().get("queueId"));
         assertTrue(response.getExtFields().get("msgId").matches("[0-9A-F]{32}"));
         assertEquals("DefaultRegion", response.getExtFields().get("MSG_REGION"));
         assertEquals("true", response.getExtFields().get("TRACE_ON"));
-        assertNotEquals(null, response.getExtFields().get("transactionId"), "the broker makes a unique key where there is none");
+        assertNotNull(response.getExtFields().get("transactionId"), "the broker makes a unique key where there is none");
     }
 
     @Test
@@ -141,7 +143,7 @@ class SendTest {
             producer.sendOneway(new Message(topic, "TagA", ("body " + i).getBytes()), queue);
         }
         Inbox inbox = new Inbox();
-        var consumer = apps.consumer(Apps.fresh("oneway-group"), topic, "*", inbox);
+        DefaultMQPushConsumer consumer = apps.consumer(Apps.fresh("oneway-group"), topic, "*", inbox);
         inbox.await(50);
         consumer.shutdown();
         assertEquals(Inbox.sorted(Apps.bodies("body", 50)), inbox.bodies());

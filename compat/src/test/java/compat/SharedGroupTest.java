@@ -10,6 +10,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 /**
  * Consumers of one group share a topic's queues. Rebalances here follow the broker's notification alone: the client's own
@@ -43,7 +44,7 @@ class SharedGroupTest {
         Apps.await(20, () -> "100 shared", () -> firstInbox.messages.size() + secondInbox.messages.size() == sent.size());
         Apps.settle(topic, sent.size(), first, second);
         assertEquals(before + 50, firstInbox.messages.size(), "each has two of the four queues");
-        firstInbox.messages.stream().skip(before).forEach(m -> assertEquals(true, firstQueues.contains(m.getQueueId())));
+        firstInbox.messages.stream().skip(before).forEach(m -> assertTrue(firstQueues.contains(m.getQueueId())));
 
         second.shutdown();
         Apps.await(20, () -> "the first to hold all again, has " + Apps.queuesOf(first, topic), () -> Apps.queuesOf(first, topic).equals(ALL));
