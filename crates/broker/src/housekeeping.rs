@@ -1,10 +1,28 @@
 //! What the broker's threads do each time it is their turn.
 
-use store::FlushError;
+use chrono::{Local, TimeZone};
+use remoting::clock::Clock;
+use store::{FlushError, LocalTime};
 
 use crate::broker::Broker;
 
 impl Broker {
+    /// Now, and where the clock on the wall is: files are named and deleted by local time. A clock that is set by hand is UTC.
+    pub(crate) fn local_time(&self) -> LocalTime {
+        let epoch_ms = self.clock.now_ms();
+        let utc_offset_s = match &self.clock {
+            Clock::Manual(_) => 0,
+            Clock::System => {
+                let local = Local.timestamp_millis_opt(epoch_ms).single();
+                local.map_or(0, |local| local.offset().local_minus_utc())
+            }
+        };
+        LocalTime {
+            epoch_ms,
+            utc_offset_s,
+        }
+    }
+
     /// Makes what was appended durable; with sync flush, lets it be acknowledged and seen.
     pub(crate) fn flush(&self) {
         match self.store.flush() {

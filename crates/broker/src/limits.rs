@@ -22,8 +22,8 @@ pub const GROUPS_PER_CLIENT_MAX: usize = 10_000;
 /// Topics a group may subscribe to.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
-/// Messages one query by key returns at most; the client's own limit is 64.
-pub const QUERY_MAX: i32 = 1_024;
+/// Messages one query by key returns at most (Apache's maxMsgsNumBatch).
+pub const QUERY_MAX: i32 = 64;
 /// Messages one pull returns at most, before the limits by bytes.
 pub const PULL_MAX: i32 = 1_024;
 

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use store::LocalTime;
+
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +15,7 @@ mod tests;
 /// | 4 or 16 | address |
 /// | 2 | process id |
 /// | 4 | a number of this start; Java has its class loader's hash here |
-/// | 4 | milliseconds since the month began. Java's month begins in local time, ours in UTC |
+/// | 4 | milliseconds since the month began, local time |
 /// | 2 | counter |
 pub(crate) struct UniqueKeys {
     prefix: String,
@@ -35,19 +37,20 @@ impl UniqueKeys {
         }
     }
 
-    pub(crate) fn next(&self, now_ms: i64) -> String {
+    pub(crate) fn next(&self, now: LocalTime) -> String {
         let counter = self.counter.fetch_add(1, Ordering::Relaxed);
         format!(
             "{}{:08X}{counter:04X}",
             self.prefix,
-            ms_since_month_began(now_ms)
+            ms_since_month_began(now)
         )
     }
 }
 
-/// Milliseconds since the first of the month, UTC.
-fn ms_since_month_began(now_ms: i64) -> u32 {
+/// Milliseconds since the first of the month.
+fn ms_since_month_began(now: LocalTime) -> u32 {
     const DAY_MS: i64 = 86_400_000;
+    let now_ms = now.epoch_ms + i64::from(now.utc_offset_s) * 1_000;
     let day = now_ms.div_euclid(DAY_MS);
     let ms_of_month = (i64::from(day_of_month(day)) - 1) * DAY_MS + now_ms.rem_euclid(DAY_MS);
     u32::try_from(ms_of_month).unwrap_or(0)

@@ -157,7 +157,7 @@ impl Sends {
         if target.dead_letter {
             self.properties = checks::as_dead_letter(&self.properties);
         }
-        let fresh_key = || broker.unique_keys.next(broker.clock.now_ms());
+        let fresh_key = || broker.unique_keys.next(broker.local_time());
         let seen = checks::rewrite(
             &mut self.properties,
             &broker.identity.own(),
