@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use protocol::record::stamp;
 use protocol::{LogOffset, QueueOffset};
@@ -103,7 +104,7 @@ impl Store {
         if writer.sealed {
             return Err(crate::Sealed.into());
         }
-        self.queues_must_have_room()?;
+        self.there_must_be_room()?;
         let store_timestamp = now_ms.max(writer.last_ms);
         let parts = self.place(&writer, batch)?;
         assign(&parts, batch, store_timestamp, &mut entries);
@@ -132,8 +133,13 @@ impl Store {
         })
     }
 
-    /// If entries can't be written behind, memory must not fill up with them.
-    fn queues_must_have_room(&self) -> io::Result<()> {
+    /// Retention may have found the disk too full; and if entries can't be written behind, memory
+    /// must not fill up with them.
+    fn there_must_be_room(&self) -> io::Result<()> {
+        if self.disk_full.load(Ordering::Relaxed) {
+            let full = "more of it is in use than diskSpaceWarningLevelRatio allows";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, full));
+        }
         if self.queues.unwritten() < 2 * limits::QUEUES_UNWRITTEN_BYTES_MAX {
             return Ok(());
         }

@@ -34,14 +34,26 @@ pub(crate) struct CommitLog {
     pub(crate) tail: Tail,
     /// After the last record.
     end: AtomicI64,
+    /// Files before it need not stay open: all in them is durable.
+    durable: AtomicI64,
 }
 
-/// A file of the log.
+/// A file of the log. Open while it is written and flushed, then while it is read.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) start: i64,
     pub(crate) path: PathBuf,
-    pub(crate) file: File,
+    file: Mutex<Option<Arc<File>>>,
+}
+
+impl Segment {
+    pub(crate) fn new(start: i64, path: PathBuf, file: Option<File>) -> Self {
+        Segment {
+            start,
+            path,
+            file: Mutex::new(file.map(Arc::new)),
+        }
+    }
 }
 
 impl CommitLog {
@@ -59,6 +71,7 @@ impl CommitLog {
             making: Mutex::new(()),
             tail: Tail::new(limits::TAIL_BYTES_MAX),
             end: AtomicI64::new(0),
+            durable: AtomicI64::new(0),
         }
     }
 
@@ -69,6 +82,31 @@ impl CommitLog {
 
     pub(crate) fn set_end(&self, end: i64) {
         self.end.store(end, Ordering::Release);
+    }
+
+    /// Everything before is durable.
+    pub(crate) fn set_durable(&self, durable: i64) {
+        self.durable.store(durable, Ordering::Relaxed);
+    }
+
+    /// A handle on a file. Opens one that is only read now and then, and closes others like it
+    /// once there are many.
+    pub(crate) fn file(&self, segment: &Segment) -> io::Result<Arc<File>> {
+        if let Some(file) = &*segment.file.lock() {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(self.disk.open_write(&segment.path)?);
+        let cold = self.file_start(self.durable.load(Ordering::Relaxed));
+        let segments = self.segments();
+        let open = segments
+            .iter()
+            .filter(|other| other.start < cold && other.file.lock().is_some());
+        let open: Vec<_> = open.collect();
+        if open.len() >= limits::LOG_HANDLES_MAX {
+            open.iter().for_each(|other| *other.file.lock() = None);
+        }
+        *segment.file.lock() = Some(file.clone());
+        Ok(file)
     }
 
     /// Where the oldest file starts.
@@ -128,7 +166,7 @@ impl CommitLog {
             let _ = self.disk.remove_file(&path);
             return Err(error);
         }
-        let segment = Arc::new(Segment { start, path, file });
+        let segment = Arc::new(Segment::new(start, path, Some(file)));
         let mut segments = self.segments.write();
         let place = segments.partition_point(|segment| segment.start < start);
         segments.insert(place, segment.clone());
@@ -138,8 +176,7 @@ impl CommitLog {
     /// Writes within one file.
     pub(crate) fn write(&self, segment: &Segment, at: i64, bytes: &[u8]) -> io::Result<()> {
         assert!(at >= segment.start && at + bytes.len() as i64 <= segment.start + self.file_bytes);
-        segment
-            .file
+        self.file(segment)?
             .write_all_at(bytes, (at - segment.start) as u64)
     }
 
@@ -148,12 +185,17 @@ impl CommitLog {
         let Some(segment) = self.segment(at) else {
             return Ok(Bytes::new());
         };
+        let file = match self.file(&segment) {
+            // Removed since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Bytes::new()),
+            file => file?,
+        };
         let room = segment.start + self.file_bytes - at;
         let mut bytes = vec![0; len.min(room as usize)];
         let mut filled = 0;
         while filled < bytes.len() {
             let pos = (at - segment.start) as u64 + filled as u64;
-            match segment.file.read_at(&mut bytes[filled..], pos) {
+            match file.read_at(&mut bytes[filled..], pos) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -178,7 +220,7 @@ impl CommitLog {
         let first = self.file_start(from);
         for segment in self.segments() {
             if segment.start >= first && segment.start < to {
-                segment.file.sync_data()?;
+                self.file(&segment)?.sync_data()?;
             }
         }
         Ok(())
@@ -197,7 +239,7 @@ impl CommitLog {
         self.disk.sync_dir(&self.dir)
     }
 
-    /// Removes the files that lie wholly below a place, oldest first, but never the newest.
+    /// Removes the files that lie wholly below a place, oldest first.
     /// Gives how many. What was read from them stays readable for those who have it.
     pub(crate) fn delete_before(&self, place: LogOffset) -> io::Result<usize> {
         let mut removed = 0;
@@ -205,16 +247,12 @@ impl CommitLog {
             let oldest = {
                 let segments = self.segments.read();
                 match segments.front() {
-                    Some(oldest)
-                        if segments.len() > 1 && oldest.start + self.file_bytes <= place.0 =>
-                    {
-                        oldest.clone()
-                    }
+                    Some(oldest) if oldest.start + self.file_bytes <= place.0 => oldest.clone(),
                     _ => break,
                 }
             };
-            self.disk.remove_file(&oldest.path)?;
             self.segments.write().pop_front();
+            self.disk.remove_file(&oldest.path)?;
             removed += 1;
         }
         if removed > 0 {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::retention;
+
 /// Apache's delay levels: 1s 5s 10s 30s 1m .. 10m 20m 30m 1h 2h.
 const DELAY_LEVELS_S: [i64; 18] = [
     1, 5, 10, 30, 60, 120, 180, 240, 300, 360, 420, 480, 540, 600, 1200, 1800, 3600, 7200,
@@ -37,6 +39,8 @@ pub struct Config {
     /// `messageDelayLevel`, the first for level 1: recovery computes from it when a delayed
     /// message is due.
     pub delay_levels_ms: Vec<i64>,
+    /// What is deleted when.
+    pub retention: retention::Limits,
     /// `flushDiskType=SYNC_FLUSH`: consumers see nothing that is not durable.
     pub sync_flush: bool,
 }
@@ -58,6 +62,7 @@ impl Config {
             index_slots: 5_000_000,
             index_enabled: true,
             delay_levels_ms: DELAY_LEVELS_S.iter().map(|level| level * 1000).collect(),
+            retention: retention::Limits::default(),
             sync_flush: false,
         }
     }

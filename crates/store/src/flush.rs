@@ -95,6 +95,7 @@ impl Store {
             return Err(FlushError::Io(error));
         }
         flushed.last_ms = last_ms;
+        self.log.set_durable(end);
         self.durable.raise(end);
         self.hidden.show(end);
         self.durable.wake();

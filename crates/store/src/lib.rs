@@ -5,13 +5,16 @@
 
 mod append;
 mod batch;
+mod by_time;
 pub mod checkpoint;
 mod commit_log;
 mod config;
 mod consume_queue;
 pub mod disk;
 mod dispatch;
+mod expire;
 mod flush;
+mod follow;
 pub mod index;
 pub mod limits;
 pub mod local_time;
@@ -27,11 +30,13 @@ mod write_behind;
 
 pub use append::{AppendError, Appended};
 pub use batch::Batch;
+pub use by_time::Boundary;
 pub use config::Config;
 pub use consume_queue::table::QueueNameError;
 pub use consume_queue::{Arrival, Queue, QueueEntry};
 pub use disk::Disk;
 pub use flush::FlushError;
+pub use follow::Found;
 pub use local_time::LocalTime;
 pub use read::{Read, ReadError, ReadLimits, ReadStatus};
 pub use recovery::Recovery;

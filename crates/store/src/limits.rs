@@ -12,6 +12,9 @@ pub const QUEUES_UNWRITTEN_BYTES_MAX: usize = 32 << 20;
 /// Open files of consume queues. An idle queue has none.
 pub const QUEUE_HANDLES_MAX: usize = 512;
 
+/// Open files of the log that are not written any more.
+pub const LOG_HANDLES_MAX: usize = 64;
+
 /// Bytes of one append, so that one caller can't hold the log lock for long.
 pub const BATCH_BYTES_MAX: usize = 32 << 20;
 

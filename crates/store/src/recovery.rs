@@ -311,13 +311,17 @@ impl Ground<'_> {
         for segment in self.log.segments() {
             let from = (end - segment.start).max(0) as u64;
             let to = self.log.file_bytes() as u64;
-            if from >= to || is_blank(&segment.file, from, to)? {
+            if from >= to {
+                continue;
+            }
+            let file = self.log.file(&segment)?;
+            if is_blank(&file, from, to)? {
                 continue;
             }
             cut = true;
-            segment.file.set_len(from)?;
-            segment.file.allocate(to)?;
-            segment.file.sync_data()?;
+            file.set_len(from)?;
+            file.allocate(to)?;
+            file.sync_data()?;
         }
         Ok(cut)
     }
@@ -358,13 +362,12 @@ pub(crate) fn segments(config: &Config, disk: &Disk) -> Result<Vec<Arc<Segment>>
                 name: "mappedFileSizeCommitLog",
             });
         }
-        let file = disk.open_write(&path)?;
         if entry.len < config.log_file_bytes {
             // Cut short by a crash while it was made, or by somebody.
             tracing::warn!(path = %path.display(), len = entry.len, "commit log file too short");
-            file.allocate(config.log_file_bytes)?;
+            disk.open_write(&path)?.allocate(config.log_file_bytes)?;
         }
-        segments.push(Arc::new(Segment { start, path, file }));
+        segments.push(Arc::new(Segment::new(start, path, None)));
     }
     Ok(segments)
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use protocol::LogOffset;
@@ -16,6 +17,8 @@ use crate::consume_queue::files::QueueFiles;
 use crate::consume_queue::table::{QueueNameError, Table};
 use crate::disk::{Disk, Lock};
 use crate::flush::{Flushed, Hidden};
+use crate::follow::Indexing;
+use crate::index::{Index, LastExit};
 use crate::recovery::{self, Ground, Recovery};
 use crate::watermark::Watermark;
 use crate::write_behind::Checkpoints;
@@ -35,6 +38,8 @@ pub struct Store {
     pub(crate) queues: QueueFiles,
     /// Held during write-behind: one at a time.
     pub(crate) checkpoint: Mutex<Checkpoints>,
+    pub(crate) index: Option<Indexing>,
+    pub(crate) disk_full: AtomicBool,
     #[expect(dead_code, reason = "held for its Drop")]
     lock: Lock,
 }
@@ -115,7 +120,20 @@ impl Store {
             crashed,
         };
         let recovered = ground.recover()?;
+        log.set_durable(recovered.durable);
+        let index = match config.index_enabled {
+            true => Some(open_index(
+                &config,
+                &disk,
+                &checkpoint,
+                crashed,
+                recovered.end,
+            )?),
+            false => None,
+        };
         let store = Store {
+            index,
+            disk_full: AtomicBool::new(false),
             log,
             writer: Mutex::new(Writer {
                 end: recovered.end,
@@ -187,6 +205,30 @@ impl Store {
             self.log.end()
         }
     }
+}
+
+fn open_index(
+    config: &Config,
+    disk: &Disk,
+    checkpoint: &Checkpoint,
+    crashed: bool,
+    log_end: i64,
+) -> io::Result<Indexing> {
+    let last_exit = match crashed {
+        true => LastExit::Crash {
+            index_ms: checkpoint.index_ms,
+        },
+        false => LastExit::Clean,
+    };
+    let index = Index::open(
+        disk,
+        config.index_dir.clone(),
+        config.index_slots,
+        config.index_entries_max,
+        LogOffset(log_end),
+        last_exit,
+    )?;
+    Ok(Indexing::new(index))
 }
 
 fn check_sizes(config: &Config) -> Result<(), OpenError> {

@@ -58,6 +58,7 @@ pub(crate) struct Message {
     pub(crate) queue_id: i32,
     pub(crate) body: Vec<u8>,
     pub(crate) tag: &'static str,
+    pub(crate) keys: &'static str,
     pub(crate) flags: i32,
 }
 
@@ -68,12 +69,17 @@ impl Message {
             queue_id,
             body: body.into(),
             tag: "",
+            keys: "",
             flags: 0,
         }
     }
 
     pub(crate) fn tagged(self, tag: &'static str) -> Self {
         Message { tag, ..self }
+    }
+
+    pub(crate) fn keyed(self, keys: &'static str) -> Self {
+        Message { keys, ..self }
     }
 
     /// A half message.
@@ -92,6 +98,9 @@ pub(crate) fn batch_of(store: &Store, messages: &[Message]) -> Batch {
         let mut properties = Vec::new();
         if !message.tag.is_empty() {
             protocol::properties::append(&mut properties, "TAGS", message.tag);
+        }
+        if !message.keys.is_empty() {
+            protocol::properties::append(&mut properties, "KEYS", message.keys);
         }
         let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 10911));
         let record = Record {
@@ -164,4 +173,15 @@ pub(crate) fn bodies(store: &Store, topic: &str, queue_id: i32) -> Vec<Vec<u8>> 
 /// Polls a future once.
 pub(crate) fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What a log file has at a place in the log, whatever memory says.
+pub(crate) fn peek(store: &Store, at: i64, len: usize) -> Vec<u8> {
+    store.log.read_at(at, len).unwrap().to_vec()
+}
+
+/// Overwrites a log file.
+pub(crate) fn poke(store: &Store, at: i64, bytes: &[u8]) {
+    let segment = store.log.segment(at).unwrap();
+    store.log.write(&segment, at, bytes).unwrap();
 }

@@ -71,6 +71,10 @@ impl Store {
         if is_due {
             self.queues.sync()?;
             extra.queues_durable = LogOffset(durable);
+            if let Some(indexing) = &self.index {
+                indexing.index.flush()?;
+                checkpoints.content.index_ms = indexing.index.sealed_timestamp();
+            }
             checkpoints.content.physic_ms = physic_ms;
             checkpoints.content.logics_ms = physic_ms;
             checkpoints.synced_ms = Some(now_ms);
@@ -94,6 +98,9 @@ impl Store {
         let end = self.flush()?;
         self.checkpoint.lock().synced_ms = None;
         self.flush_queues(0)?;
+        if let Some(indexing) = &self.index {
+            indexing.index.close()?;
+        }
         self.log.remove_unused(end)?;
         self.disk.remove_file(&self.config.abort_path)?;
         if let Some(dir) = self.config.abort_path.parent() {

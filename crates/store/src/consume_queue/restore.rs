@@ -218,6 +218,31 @@ impl QueueFiles {
         queue.next.store(next, Ordering::Relaxed);
     }
 
+    /// Removes the files, but not the last one, whose messages are all gone from the log, and
+    /// finds the oldest one that is not. Gives how many files went.
+    pub(crate) fn expire(&self, queue: &Queue, log_min: i64) -> io::Result<usize> {
+        let mut removed = 0;
+        loop {
+            let files = queue.entries.lock().files.clone();
+            let second = files.start + self.file_bytes;
+            if second >= files.end {
+                break;
+            }
+            let last = self.entry(queue, second / ENTRY_BYTES as i64 - 1)?;
+            if last.is_none_or(|last| last.log_offset.0 >= log_min) {
+                break;
+            }
+            // Readers stop looking here before the file is gone; a power cut between the two
+            // files must not leave a gap.
+            queue.entries.lock().files.start = second;
+            self.remove(queue, files.start)?;
+            self.disk.sync_dir(&self.queue_dir(queue))?;
+            removed += 1;
+        }
+        self.find_min(queue, log_min)?;
+        Ok(removed)
+    }
+
     /// Finds the oldest message that the log still has, between the present minimum and the end.
     pub(crate) fn find_min(&self, queue: &Queue, log_min: i64) -> io::Result<()> {
         let first = {

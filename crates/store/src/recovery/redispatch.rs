@@ -113,7 +113,8 @@ impl<'a> Redispatch<'a> {
                 self.deeper = Some(self.deeper.map_or(from, |deeper| deeper.min(from)));
                 return Ok(());
             }
-            if next == 0 {
+            if next == 0 || self.has_expired(queue)? {
+                self.ground.queues.cut(queue, 0, true)?;
                 self.ground.queues.begin_at(queue, to);
             } else {
                 self.fill(queue, to)?;
@@ -130,6 +131,12 @@ impl<'a> Redispatch<'a> {
         }
         self.push(queue, *entry);
         Ok(())
+    }
+
+    /// All messages of the queue are gone from the log.
+    fn has_expired(&self, queue: &Queue) -> io::Result<bool> {
+        let last = self.ground.queues.entry(queue, queue.next() - 1)?;
+        Ok(last.is_none_or(|last| last.log_offset.0 < self.ground.log.min()))
     }
 
     /// Where the log must be read from to know what the queue lacks; `None` if this scan has read

@@ -127,6 +127,7 @@ impl<'a> LogScan<'a> {
     fn fill(&mut self, segment: &Segment, at: i64, need: usize) -> io::Result<&[u8]> {
         let window_end = self.window_start + self.window.len() as i64;
         if at < self.window_start || at + need as i64 > window_end {
+            let file = self.log.file(segment)?;
             let room = (segment.start + self.log.file_bytes() - at) as usize;
             let wanted = need.max(WINDOW_BYTES).min(room);
             self.window.resize(wanted, 0);
@@ -134,7 +135,7 @@ impl<'a> LogScan<'a> {
             let mut filled = 0;
             while filled < wanted {
                 let pos = (at - segment.start) as u64 + filled as u64;
-                match segment.file.read_at(&mut self.window[filled..], pos)? {
+                match file.read_at(&mut self.window[filled..], pos)? {
                     0 => break,
                     count => filled += count,
                 }
@@ -184,9 +185,10 @@ impl<'a> LogScan<'a> {
 
     fn find_in(&mut self, segment: &Arc<Segment>, from: i64) -> io::Result<Option<i64>> {
         let finder = memmem::Finder::new(&MAGIC_PREFIX);
+        let file = self.log.file(segment)?;
         let mut from = from;
         loop {
-            let Some(data) = segment.file.data_from((from - segment.start) as u64)? else {
+            let Some(data) = file.data_from((from - segment.start) as u64)? else {
                 return Ok(None);
             };
             from = from.max(segment.start + data as i64);

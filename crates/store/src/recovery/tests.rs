@@ -7,7 +7,7 @@ use super::*;
 use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 use crate::testing::{
     LOG_FILE_BYTES, Message, QUEUE_FILE_BYTES, append, bodies, config, open, open_with_report,
-    queue_entries, sync_config,
+    peek, poke, queue_entries, sync_config,
 };
 use crate::{Config, Store};
 
@@ -208,11 +208,8 @@ fn a_torn_tail_is_cut() {
         let store = filled(&disk, config());
         let before = store.log_end();
         let torn = Message::new("A", 0, vec![b'!'; size - 101]).tagged("tag");
-        let end = append(&store, &[torn], 99).end.0 as u64;
-        let file = store.log.segment(end as i64).unwrap();
-        let zeros = vec![0; missing];
-        let at = end - missing as u64 - file.start as u64;
-        file.file.write_all_at(&zeros, at).unwrap();
+        let end = append(&store, &[torn], 99).end.0;
+        poke(&store, end - missing as i64, &vec![0; missing]);
         let (store, report) = open_with_report(&disk.crash(CrashKeep::All), config());
         assert_eq!(report.end, before, "{missing}");
         // The first three bytes of a record this short are zero.
@@ -236,16 +233,13 @@ fn nothing_behind_the_cut_comes_back() {
         99,
     );
     // The first of the two is damaged, the second is made a stranger to its place.
-    let file = store.log.segment(end).unwrap();
-    let in_file = (end - file.start) as u64;
-    file.file.write_all_at(&[0; 4], in_file).unwrap();
-    let second = (appended.entries[1].0.0 - file.start) as u64;
-    file.file.write_all_at(&[9], second + 30).unwrap();
+    poke(&store, end, &[0; 4]);
+    poke(&store, appended.entries[1].0.0 + 30, &[9]);
     let (store, report) = open_with_report(&disk.crash(CrashKeep::All), config());
     assert!(report.cut);
     assert_eq!(report.end.0, end);
-    let file = store.log.segment(end).unwrap();
-    assert!(is_blank(&file.file, in_file, LOG_FILE_BYTES).unwrap());
+    let rest = peek(&store, end, LOG_FILE_BYTES as usize);
+    assert!(rest.iter().all(|byte| *byte == 0));
 }
 
 /// One damaged record costs that message and no other, whatever byte it is.
@@ -260,15 +254,8 @@ fn a_flip_in_the_middle_costs_one_message() {
         let disk = SimDisk::new(1);
         let store = filled(&disk, config());
         let at = victim.log_offset.0 + byte;
-        let file = store.log.segment(at).unwrap();
-        let mut found = [0];
-        file.file
-            .read_exact_at(&mut found, (at - file.start) as u64)
-            .unwrap();
-        let flipped = [found[0] ^ 1];
-        file.file
-            .write_all_at(&flipped, (at - file.start) as u64)
-            .unwrap();
+        let found = peek(&store, at, 1);
+        poke(&store, at, &[found[0] ^ 1]);
         // The log is read from its beginning: there is no checkpoint to go by.
         let on = Disk::Sim(disk.clone());
         on.remove_file(&config().checkpoint_path).unwrap();
@@ -305,10 +292,7 @@ fn a_lost_sector_in_the_middle_costs_what_was_in_it() {
             .map(|entry| store.record_at(entry.log_offset).unwrap().unwrap())
             .map(|record| Outline::decode(&record).unwrap().body.to_vec())
             .collect();
-        let file = store.log.segment(at as i64).unwrap();
-        file.file
-            .write_all_at(&[0; 512], at - file.start as u64)
-            .unwrap();
+        poke(&store, at as i64, &[0; 512]);
         let (store, report) = open_with_report(&disk.crash(CrashKeep::All), config());
         assert!(report.bad.len() <= 2 && !report.cut);
         for (name, bodies) in expected() {
@@ -520,10 +504,7 @@ fn recovery_can_be_cut_off_anywhere() {
             let store = filled(&disk, sync_config());
             store.flush().unwrap();
             let torn = append(&store, &[Message::new("A", 0, "torn")], 99).end.0;
-            let file = store.log.segment(torn).unwrap();
-            file.file
-                .write_all_at(&[0; 20], (torn - 20 - file.start) as u64)
-                .unwrap();
+            poke(&store, torn - 20, &[0; 20]);
             drop(store);
             let disk = disk.crash(keep);
             disk.fail(Fault {
