@@ -1,5 +1,6 @@
 //! SEND 10, 310, 320: check, rewrite, append what one read brought as one batch, answer when the flush mode allows.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,8 +53,8 @@ struct Waiting {
 }
 
 /// Where a send goes, after all checks that need no body.
-struct Target {
-    topic: String,
+struct Target<'a> {
+    topic: Cow<'a, str>,
     queue_id: i32,
     dead_letter: bool,
 }
@@ -100,20 +101,19 @@ impl Sends {
         Ok((target.queue_id, unique_key))
     }
 
-    fn target(
+    fn target<'a>(
         &mut self,
         broker: &Broker,
         request: &Request,
-        header: &SendMessageV2<'_>,
-    ) -> Result<Target, Refusal> {
+        header: &SendMessageV2<'a>,
+    ) -> Result<Target<'a>, Refusal> {
         let topic = header.topic.to_str();
         checks::topic(&topic)?;
         let config = match broker.topic(&topic) {
             Some(config) => config,
             None => {
-                let config = broker
-                    .make_topic(&topic, header)
-                    .map_err(|error| topic_refusal(&topic, &error))?;
+                let made = broker.make_topic(&topic, header);
+                let config = made.map_err(|error| topic_refusal(&topic, &error))?;
                 self.topic_made = true;
                 config
             }
@@ -121,30 +121,18 @@ impl Sends {
         if broker.config.broker_permission & perm::WRITE == 0 && config.order {
             return Err(Unacceptable::BrokerForbidden(broker.identity.host()).into());
         }
+        checks::queue_type(&config)?;
         let producer = || request.peer().remote_addr().to_string();
-        let queue_id = checks::queue(header.queue_id, &config, broker.next_turn(), producer)?;
+        let queue_id = checks::queue(header.queue_id, &config, || broker.next_turn(), producer)?;
         checks::transaction(header.sys_flag)?;
-        let group = topic.strip_prefix(topics::RETRY_PREFIX);
-        let dead_letter = match group {
-            Some(group) => is_dead_letter(broker, group, header)?,
-            None => false,
-        };
-        if let (Some(group), true) = (group, dead_letter) {
-            let topic = format!("{}{group}", topics::DEAD_LETTER_PREFIX);
-            broker
-                .own_topic(&topic, 1, false, 0)
-                .map_err(|error| topic_refusal(&topic, &error))?;
-            return Ok(Target {
+        match topic.strip_prefix(topics::RETRY_PREFIX) {
+            Some(group) if is_dead_letter(broker, group, header)? => dead_letters(broker, group),
+            _ => Ok(Target {
                 topic,
-                queue_id: 0,
-                dead_letter,
-            });
+                queue_id,
+                dead_letter: false,
+            }),
         }
-        Ok(Target {
-            topic: topic.into_owned(),
-            queue_id,
-            dead_letter,
-        })
     }
 
     fn encode_one(
@@ -152,7 +140,7 @@ impl Sends {
         broker: &Broker,
         request: &Request,
         header: &SendMessageV2<'_>,
-        target: &Target,
+        target: &Target<'_>,
     ) -> Result<Option<String>, Refusal> {
         if target.dead_letter {
             self.properties = checks::as_dead_letter(&self.properties);
@@ -191,7 +179,7 @@ impl Sends {
         broker: &Broker,
         request: &Request,
         header: &SendMessageV2<'_>,
-        target: &Target,
+        target: &Target<'_>,
     ) -> Result<Option<String>, Refusal> {
         checks::batch(
             &target.topic,
@@ -237,7 +225,7 @@ fn push(
     broker: &Broker,
     request: &Request,
     header: &SendMessageV2<'_>,
-    target: &Target,
+    target: &Target<'_>,
     message: &BatchMessage<'_>,
     tags_code: i64,
 ) -> Result<(), Refusal> {
@@ -281,6 +269,18 @@ fn is_dead_letter(
     let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
     let too_often = header.reconsume_times.unwrap_or(0) > tries_max;
     Ok(too_often || broker.locks.lock().held(group, broker.clock.now_ms()))
+}
+
+/// The group's dead letter topic, made if it is the first one.
+fn dead_letters(broker: &Broker, group: &str) -> Result<Target<'static>, Refusal> {
+    let topic = format!("{}{group}", topics::DEAD_LETTER_PREFIX);
+    let made = broker.own_topic(&topic, 1, false, 0);
+    made.map_err(|error| topic_refusal(&topic, &error))?;
+    Ok(Target {
+        topic: Cow::Owned(topic),
+        queue_id: 0,
+        dead_letter: true,
+    })
 }
 
 impl Sends {

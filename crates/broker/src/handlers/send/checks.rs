@@ -66,7 +66,7 @@ pub(crate) fn topic(name: &str) -> Result<(), Unacceptable> {
 pub(crate) fn queue(
     queue_id: i32,
     config: &TopicConfig,
-    random: u32,
+    random: impl FnOnce() -> u32,
     producer: impl FnOnce() -> String,
 ) -> Result<i32, Unacceptable> {
     let illegal = || Unacceptable::Queue {
@@ -81,8 +81,21 @@ pub(crate) fn queue(
         return Ok(queue_id);
     }
     match u32::try_from(config.write_queue_nums) {
-        Ok(queues @ 1..) => Ok((random % queues) as i32),
+        Ok(queues @ 1..) => Ok((random() % queues) as i32),
         _ => Err(illegal()),
+    }
+}
+
+/// Batches of some topics are kept as one record, which this build can't do.
+pub(crate) fn queue_type(config: &TopicConfig) -> Result<(), Unacceptable> {
+    const QUEUE_TYPE: &str = "queue.type";
+    match config.attributes.get(QUEUE_TYPE) {
+        Some(kind) if kind != "SimpleCQ" => Err(Unacceptable::Unsupported {
+            what: "messages to topics of this kind",
+            property: QUEUE_TYPE,
+            value: kind.clone(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -3,7 +3,8 @@
 use protocol::bodies::TopicConfig;
 
 use super::{
-    Own, Seen, Unacceptable, as_dead_letter, batch, inspect, lengths, queue, rewrite, topic,
+    Own, Seen, Unacceptable, as_dead_letter, batch, inspect, lengths, queue, queue_type, rewrite,
+    topic,
 };
 use crate::refusal::Refusal;
 
@@ -93,13 +94,13 @@ fn queues_that_exist_or_are_chosen() {
         (i32::MIN, 3, Some(3)),
     ] {
         assert_eq!(
-            queue(queue_id, &config, random, producer).ok(),
+            queue(queue_id, &config, || random, producer).ok(),
             expected,
             "{queue_id}"
         );
     }
     assert_eq!(
-        queue(8, &config, 0, producer).unwrap_err().to_string(),
+        queue(8, &config, || 0, producer).unwrap_err().to_string(),
         "request queueId[8] is illegal, TopicConfig [topicName=Orders, readQueueNums=8, writeQueueNums=4, perm=RW-, \
          topicFilterType=SINGLE_TAG, topicSysFlag=0, order=false, attributes={}] Producer: 1.2.3.4:5"
     );
@@ -108,7 +109,7 @@ fn queues_that_exist_or_are_chosen() {
         write_queue_nums: 0,
         ..config
     };
-    assert!(queue(-1, &none, 9, producer).is_err());
+    assert!(queue(-1, &none, || 9, producer).is_err());
 }
 
 #[test]
@@ -241,5 +242,21 @@ fn batches_that_are_refused() {
     ] {
         let refusal = batch(topic, body, 100).err().map(Refusal::from);
         assert_eq!(refusal.map(|refusal| refusal.code), code, "{topic} {body}");
+    }
+}
+
+#[test]
+fn topics_whose_batches_are_one_record_are_refused() {
+    for (kind, accepted) in [
+        (None, true),
+        (Some("SimpleCQ"), true),
+        (Some("BatchCQ"), false),
+    ] {
+        let attributes = kind.map(|kind| ("queue.type".to_owned(), kind.to_owned()));
+        let config = TopicConfig {
+            attributes: attributes.into_iter().collect(),
+            ..TopicConfig::default()
+        };
+        assert_eq!(queue_type(&config).is_ok(), accepted, "{kind:?}");
     }
 }
