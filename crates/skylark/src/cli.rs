@@ -1,13 +1,17 @@
 //! The command line: `skylark` and its parts, and the names under which RocketMQ's users know them.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::bench::Bench;
 use crate::inspect::Inspect;
+use crate::serve::Started;
+use crate::serve::broker::Broker;
+use crate::serve::namesrv::Namesrv;
+use crate::serve::standalone::Standalone;
 
 #[derive(Parser)]
 #[command(
@@ -36,62 +40,34 @@ enum Command {
     Bench(Bench),
     /// Look into a store directory, Apache's or ours
     Store(Inspect),
+    /// Print a generated document of this build
+    #[command(hide = true)]
+    Docs {
+        /// Which one
+        document: Document,
+    },
 }
 
-#[derive(Args)]
-pub(crate) struct Standalone {
-    /// Directory for all data, made if absent
-    #[arg(long, value_name = "DIR", default_value = "skylark-data")]
-    pub(crate) data: PathBuf,
-    /// Properties file of the broker, as for `skylark broker`
-    #[arg(short, long = "configFile", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Port of the broker; 0 takes any that is free [default: listenPort of FILE, or 10911]
-    #[arg(long, value_name = "PORT")]
-    pub(crate) port: Option<u16>,
-    /// Port of the nameserver; 0 takes any that is free
-    #[arg(long, value_name = "PORT", default_value_t = 9876)]
-    pub(crate) namesrv_port: u16,
-}
-
-#[derive(Args)]
-pub(crate) struct Namesrv {
-    /// Properties file
-    #[arg(short, long = "configFile", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Address list of nameservers; taken for the sake of Apache's flags, a nameserver needs no other
-    #[arg(short, long = "namesrvAddr", value_name = "ADDR;ADDR")]
-    pub(crate) namesrv: Option<String>,
-    /// Print every key with its value and end
-    #[arg(short, long = "printConfigItem")]
-    pub(crate) print: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct Broker {
-    /// Properties file
-    #[arg(short, long = "configFile", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Addresses of the nameservers; wins over namesrvAddr in FILE, which wins over $NAMESRV_ADDR
-    #[arg(short, long = "namesrvAddr", value_name = "ADDR;ADDR")]
-    pub(crate) namesrv: Option<String>,
-    /// Print every key with its value and end
-    #[arg(short, long = "printConfigItem")]
-    pub(crate) print: bool,
-    /// Print the keys that matter most with their values and end
-    #[arg(short = 'm', long = "printImportantConfig")]
-    pub(crate) print_important: bool,
-    /// Taken without effect, as Apache's mqbroker does with key=value arguments of old tutorials
-    #[arg(hide = true)]
-    pub(crate) ignored: Vec<String>,
+#[derive(Clone, Copy, ValueEnum)]
+enum Document {
+    /// docs/config.md
+    Config,
 }
 
 impl Skylark {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        match self.command {
-            Some(Command::Bench(bench)) => bench.run(),
-            Some(Command::Store(store)) => store.run(),
-            _ => anyhow::bail!("not there yet"),
+    pub(crate) fn run(self, started: Started) -> anyhow::Result<ExitCode> {
+        match self.command.unwrap_or(Command::Standalone(self.standalone)) {
+            Command::Standalone(standalone) => standalone.run(started),
+            Command::Namesrv(namesrv) => namesrv.run(started),
+            Command::Broker(broker) => broker.run(started),
+            Command::Bench(bench) => bench.run(),
+            Command::Store(store) => store.run(),
+            Command::Docs {
+                document: Document::Config,
+            } => {
+                print!("{}", crate::config::document::document());
+                Ok(ExitCode::SUCCESS)
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
 
 const VARIABLE: &str = "SKYLARK_LOG";
@@ -10,8 +10,8 @@ const VARIABLE: &str = "SKYLARK_LOG";
 /// Starts logging for the rest of the process. The default level is info.
 pub(crate) fn start() -> anyhow::Result<()> {
     let filter = match std::env::var(VARIABLE) {
-        Ok(directives) => EnvFilter::try_new(&directives).with_context(|| {
-            format!("{VARIABLE}={directives}: expected a level or a list like info,broker=debug")
+        Ok(filter) => EnvFilter::try_new(&filter).map_err(|_| {
+            anyhow!("{VARIABLE}={filter}: expected a level, or a list like info,broker=debug")
         })?,
         Err(_) => EnvFilter::new("info"),
     };

@@ -4,11 +4,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::serve::Started;
+
 mod bench;
 mod cli;
+mod config;
 mod inspect;
+mod logging;
+mod serve;
 
 fn main() -> ExitCode {
+    let started = Started::now();
     let (args, as_apache) = cli::arguments(std::env::args_os());
     let command = match cli::Skylark::try_parse_from(args) {
         Ok(command) => command,
@@ -22,12 +28,27 @@ fn main() -> ExitCode {
             });
         }
     };
-    match command.run() {
+    match command.run(started) {
         Ok(code) => code,
         Err(error) => {
-            // One line, whatever went wrong: causes are joined, nothing is traced.
-            eprintln!("skylark: {error:#}");
+            eprintln!("skylark: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes on one line; a cause that its effect quotes already is not said again.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error
+        .chain()
+        .map(|cause| cause.to_string().replace('\n', " "))
+    {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
 }

@@ -47,7 +47,7 @@ fn every_code_has_a_row() {
 async fn the_table_says_what_is_answered() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let kv_file = KvFile {
-        path: dir.path().join("kvConfig.json"),
+        path: dir.path().join("kvConfig.json").display().to_string(),
         content: None,
         replace: Box::new(|_| Ok(())),
     };
@@ -73,9 +73,10 @@ async fn the_table_says_what_is_answered() {
         ("broker", broker.addrs()[0]),
     ] {
         let limits = Limits::default();
-        let connection = remoting::connect(&addr.to_string(), std::sync::Arc::new(NoRequests), &limits)
-            .await
-            .expect("a connection");
+        let connection =
+            remoting::connect(&addr.to_string(), std::sync::Arc::new(NoRequests), &limits)
+                .await
+                .expect("a connection");
         for row in rows() {
             let answered = row.server.split(", ").any(|name| name == server)
                 && matches!(row.status, "done" | "partial");
@@ -90,6 +91,6 @@ async fn the_table_says_what_is_answered() {
         }
         connection.close().await;
     }
-    broker.shutdown().await;
+    broker.shutdown().await.expect("a clean end");
     nameserver.shutdown().await;
 }

@@ -182,8 +182,7 @@ const CONTROLLER: &str = "
 
 /// Keys of releases before 5.3.3 that handbooks and old files still carry.
 const LEGACY: &str = "
-    abortFile checkTransactionMessageEnable filterServerNums mapedFileSizeCommitLog
-    mapedFileSizeConsumeQueue storeCheckpoint storePathConsumeQueue storePathIndex
+    checkTransactionMessageEnable filterServerNums
 ";
 
 /// Marked important by 5.3.3.
@@ -204,21 +203,23 @@ const IMPORTANT: &str = "
     transientStorePoolEnable wakeCommitWhenPutMessage wakeFlushWhenPutMessage
 ";
 
-/// True for a key that Apache's `mqbroker` reads from its file.
-pub(crate) fn broker_knows(key: &str) -> bool {
-    [BROKER, STORE, SERVER, CLIENT, AUTH, LEGACY].iter().any(|group| contains(group, key))
+/// The keys that Apache's `mqbroker` reads from its file.
+pub(super) fn of_broker() -> impl Iterator<Item = &'static str> {
+    [BROKER, STORE, SERVER, CLIENT, AUTH, LEGACY]
+        .into_iter()
+        .flat_map(str::split_ascii_whitespace)
 }
 
-/// True for a key that Apache's `mqnamesrv` reads from its file.
-pub(crate) fn namesrv_knows(key: &str) -> bool {
-    [NAMESRV, SERVER, CLIENT, CONTROLLER].iter().any(|group| contains(group, key))
+/// The keys that Apache's `mqnamesrv` reads from its file.
+pub(super) fn of_namesrv() -> impl Iterator<Item = &'static str> {
+    [NAMESRV, SERVER, CLIENT, CONTROLLER]
+        .into_iter()
+        .flat_map(str::split_ascii_whitespace)
 }
 
 /// The keys that `mqbroker -m` prints: those an operator usually sets.
-pub(crate) fn is_important(key: &str) -> bool {
-    contains(IMPORTANT, key)
-}
-
-fn contains(group: &str, key: &str) -> bool {
-    group.split_ascii_whitespace().any(|known| known.eq_ignore_ascii_case(key))
+pub(super) fn is_important(key: &str) -> bool {
+    IMPORTANT
+        .split_ascii_whitespace()
+        .any(|important| important == key)
 }

@@ -72,8 +72,8 @@ fn describe(
     } else if let (true, Some(start)) = (path.starts_with(&paths.queue_dir), start) {
         format!(
             "entries {} to {}",
-            start / 20,
-            (start + i64::try_from(len)?) / 20 - 1
+            start / ENTRY_BYTES,
+            (start + i64::try_from(len)?) / ENTRY_BYTES - 1
         )
     } else if path.starts_with(&paths.index_dir) {
         "hash index".to_owned()

@@ -1,0 +1,130 @@
+//! Running servers: the runtime, signals, and what is said at the start.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use remoting::clock::{Instant, monotonic};
+
+use crate::logging;
+
+pub(crate) mod broker;
+pub(crate) mod namesrv;
+pub(crate) mod standalone;
+
+/// When the process began, for the time a start takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Started(Instant);
+
+impl Started {
+    pub(crate) fn now() -> Started {
+        Started(monotonic())
+    }
+
+    fn ready(self) -> String {
+        format!("ready in {} ms", self.0.elapsed().as_millis())
+    }
+}
+
+/// The user's home, where Apache keeps what has no other place.
+fn home() -> anyhow::Result<PathBuf> {
+    std::env::home_dir().context(
+        "there is no home directory; give storePathRootDir (broker) or kvConfigPath (nameserver)",
+    )
+}
+
+/// Starts logging and runs a server on as many threads as there are cores.
+fn run(server: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    logging::start()?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.context("can't start the runtime")?.block_on(server)
+}
+
+/// Connections and log files need descriptors, and the customary soft limit of 1024 is soon reached.
+#[cfg(unix)]
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "can't raise the limit of open files");
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn raise_file_limit() {}
+
+/// Waits for a signal or for a server to fail. From then on a signal ends the process at once, for those whom the orderly end
+/// takes too long.
+async fn stopped(
+    mut signals: Signals,
+    failed: impl Future<Output = String>,
+) -> anyhow::Result<ExitCode> {
+    let code = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!("{signal}: shutting down");
+            ExitCode::SUCCESS
+        }
+        reason = failed => {
+            tracing::error!("{reason}: shutting down");
+            ExitCode::FAILURE
+        }
+    };
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::warn!("{signal} again: ending at once");
+        std::process::exit(ABANDONED);
+    });
+    Ok(code)
+}
+
+/// Exit status after a second signal: 128 and the number of SIGINT.
+const ABANDONED: i32 = 130;
+
+/// Signals to end; taken over at the start, so that none comes too early.
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> anyhow::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> anyhow::Result<Signals> {
+        Ok(Signals)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        // Where it can't be listened for, it ends the process as it always does.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        "Ctrl-C"
+    }
+}

@@ -1,0 +1,28 @@
+//! The first screen.
+
+use expect_test::expect;
+
+use super::*;
+
+#[test]
+fn the_first_screen_says_what_runs_where_and_what_to_try() {
+    let screen = Screen {
+        namesrv: SocketAddr::from(([0, 0, 0, 0], 9876)),
+        data: PathBuf::from("skylark-data"),
+        flush: "ASYNC_FLUSH",
+        name: "box".to_owned(),
+        cluster: "DefaultCluster".to_owned(),
+    };
+    let broker = [10911, 10909].map(|port| SocketAddr::from(([0, 0, 0, 0], port)));
+    expect![[r#"
+        Skylark 0.1.0, speaks RocketMQ 5.3.3
+          nameserver  0.0.0.0:9876
+          broker      0.0.0.0:10911 and 0.0.0.0:10909, box of DefaultCluster, clients are sent to 192.0.2.7:10911
+          data        skylark-data, ASYNC_FLUSH
+          ready in 7 ms
+
+        Try it from another terminal: skylark bench produce -n 127.0.0.1:9876 --seconds 3
+        Or with any RocketMQ client:  export NAMESRV_ADDR=127.0.0.1:9876
+        Ctrl-C stops it.
+    "#]].assert_eq(&screen.text(&broker, "192.0.2.7:10911", "ready in 7 ms"));
+}
