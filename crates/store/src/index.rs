@@ -313,8 +313,9 @@ impl Index {
             .min(state.files.len());
         let expired = |file: &&ClosedFile| file.header.end_log_offset < log_min;
         let count = state.files[..last].iter().take_while(expired).count();
-        for file in state.files.drain(..count) {
-            self.disk.remove_file(&file.path)?;
+        for _ in 0..count {
+            self.disk.remove_file(&state.files[0].path)?;
+            state.files.remove(0);
         }
         if count > 0 {
             self.disk.sync_dir(&self.dir)?;
