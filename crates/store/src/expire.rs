@@ -19,14 +19,15 @@ pub(crate) struct Expired {
 }
 
 impl Store {
-    /// Store time (ms) of the last record of each log file but the one being written, oldest
-    /// first; `None` where it can't be read.
-    pub(crate) fn log_file_ages(&self) -> Vec<Option<i64>> {
+    /// Store time (ms) of the last record of the oldest log files, at most `count` and not the one
+    /// being written, oldest first; `None` where it can't be read.
+    pub(crate) fn log_file_ages(&self, count: usize) -> Vec<Option<i64>> {
         let newest = self.log.file_start(self.log.end());
         let files = self.log.segments();
         let following = files.iter().skip(1).filter(|file| file.start <= newest);
         // That of the next file's first record is near enough, and not too early.
         following
+            .take(count)
             .map(|file| self.record_stored_ms(LogOffset(file.start)).ok().flatten())
             .collect()
     }

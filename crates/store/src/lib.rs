@@ -40,6 +40,7 @@ pub use follow::Found;
 pub use local_time::LocalTime;
 pub use read::{Read, ReadError, ReadLimits, ReadStatus};
 pub use recovery::Recovery;
+pub use retention::Cleaned;
 pub use store::{BadRange, OpenError, Store};
 pub use watermark::{Reached, Sealed, Watermark};
 pub use write_behind::CloseError;

@@ -11,8 +11,10 @@
 //! Expired: the last record is older than `fileReservedTime`. Never the file being written, at most
 //! `deleteFileBatchMax` at once. What consumers have read plays no part, as with Apache.
 
-use std::fmt;
+use std::sync::atomic::Ordering;
+use std::{fmt, io};
 
+use crate::Store;
 use crate::local_time::LocalTime;
 
 #[cfg(test)]
@@ -132,6 +134,79 @@ impl fmt::Display for Why {
             Why::Space(None) => f.write_str("it is not known how full the disk is"),
             Why::Forced(used) => write!(f, "{used}% of the disk are in use, too much to wait"),
         }
+    }
+}
+
+/// What [`Store::clean`] did and saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Log files removed.
+    pub log_files: usize,
+    /// Consume queue files removed.
+    pub queue_files: usize,
+    /// Index files removed.
+    pub index_files: usize,
+    /// Appends are refused until there is room.
+    pub full: bool,
+    /// Percent of the disk in use before, the log's or the queues', whichever is fuller.
+    pub used: Option<u32>,
+}
+
+impl Store {
+    /// Removes what has expired, and refuses appends while the disk is too full. To be called
+    /// every 10 s (`cleanResourceInterval`). `asked`: somebody wants it now (request code 329).
+    pub fn clean(&self, now: LocalTime, asked: bool) -> io::Result<Cleaned> {
+        let limits = &self.config.retention;
+        let used = |dir| {
+            self.disk
+                .space(dir)
+                .ok()
+                .and_then(|space| space.used_percent())
+        };
+        let was_full = self.disk_full.load(Ordering::Relaxed);
+        // One more than can go: where the age of the last one is not known, the next one tells.
+        let last_ms = self.log_file_ages(limits.delete_file_batch_max.saturating_add(1));
+        let inputs = Inputs {
+            limits,
+            now,
+            asked,
+            log_used: used(&self.config.commit_log_dir),
+            queues_used: used(&self.config.queue_dir),
+            full: was_full,
+            last_ms: &last_ms,
+        };
+        let plan = decide(&inputs);
+        let mut cleaned = Cleaned {
+            full: plan.full,
+            used: inputs.log_used.max(inputs.queues_used),
+            ..Cleaned::default()
+        };
+        let used = cleaned.used.unwrap_or(0);
+        if plan.full != was_full {
+            self.refuse_appends(plan.full);
+            match plan.full {
+                true => tracing::error!(
+                    used,
+                    "disk too full, messages are refused until there is room"
+                ),
+                false => tracing::info!(used, "disk has room, messages are taken again"),
+            }
+        }
+        if let Some(why) = plan.why.filter(|_| plan.delete > 0) {
+            let expired = self.expire(plan.delete)?;
+            cleaned.log_files = expired.log_files;
+            cleaned.queue_files = expired.queue_files;
+            cleaned.index_files = expired.index_files;
+            let (files, log_min) = (expired.log_files, self.log_min().0);
+            match why {
+                // Nobody knows whether it has been consumed.
+                Why::Forced(_) => tracing::warn!(files, log_min, "old messages deleted: {why}"),
+                _ => tracing::info!(files, log_min, "expired messages deleted: {why}"),
+            }
+        } else if plan.full {
+            tracing::warn!(used, "disk too full, and no log file that could be deleted");
+        }
+        Ok(cleaned)
     }
 }
 

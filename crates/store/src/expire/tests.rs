@@ -28,8 +28,9 @@ fn filled(disk: &std::sync::Arc<SimDisk>) -> Store {
 fn old_files_go_and_the_rest_stays() {
     let disk = SimDisk::new(1);
     let store = filled(&disk);
-    assert_eq!(store.log_file_ages().len(), 2);
-    assert!(store.log_file_ages().iter().all(Option::is_some));
+    assert_eq!(store.log_file_ages(1).len(), 1);
+    assert_eq!(store.log_file_ages(9).len(), 2);
+    assert!(store.log_file_ages(9).iter().all(Option::is_some));
     let expired = store.expire(1).unwrap();
     assert_eq!(expired.log_files, 1);
     let first = store.queue("T", 0).unwrap().min().0;

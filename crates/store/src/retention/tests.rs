@@ -241,3 +241,86 @@ fn reads_delete_when() {
         assert_eq!(hours(text), expected, "{text:?}");
     }
 }
+
+/// A store of four log files, the third with its last record at 1,100 h.
+mod on_a_store {
+    use super::*;
+    use crate::Store;
+    use crate::disk::SimDisk;
+    use crate::testing::{LOG_FILE_BYTES, Message, append, bodies, config, open, try_append};
+
+    fn filled(disk: &std::sync::Arc<SimDisk>) -> Store {
+        let store = open(disk, config());
+        for hour in 1..=35_i64 {
+            let body = vec![hour as u8; 300];
+            append(&store, &[Message::new("T", 0, body)], (hour + 1065) * HOUR);
+        }
+        store.flush().unwrap();
+        store.flush_queues(0).unwrap();
+        let now = LocalTime {
+            epoch_ms: 0,
+            utc_offset_s: 0,
+        };
+        while store.build_index(now).unwrap() {}
+        store
+    }
+
+    /// Half past an hour of the first day after `hours` hours.
+    fn after(hours: i64, hour: i64) -> LocalTime {
+        let midnight = hours - hours % 24 + if hour < hours % 24 { 24 } else { 0 };
+        LocalTime {
+            epoch_ms: (midnight + hour) * HOUR + HOUR / 2,
+            utc_offset_s: 0,
+        }
+    }
+
+    #[test]
+    fn expired_files_go_at_the_hour() {
+        let store = filled(&SimDisk::new(1));
+        let all = bodies(&store, "T", 0);
+        assert_eq!(store.log_file_ages(9).len(), 3);
+        assert_eq!(
+            store.clean(after(1200, 3), false).unwrap(),
+            Cleaned {
+                used: Some(1),
+                ..Cleaned::default()
+            }
+        );
+        let first = store.log_file_ages(9)[0].unwrap() / HOUR;
+        let cleaned = store.clean(after(first + 72, 4), false).unwrap();
+        assert!((1..3).contains(&cleaned.log_files), "{cleaned:?}");
+        assert_eq!(
+            store.log_min().0,
+            cleaned.log_files as i64 * LOG_FILE_BYTES as i64
+        );
+        let cleaned = store.clean(after(2000, 3), true).unwrap();
+        assert!(cleaned.log_files > 0, "asked to: {cleaned:?}");
+        assert_eq!(store.log_file_ages(9).len(), 0);
+        let left = bodies(&store, "T", 0);
+        assert!(!left.is_empty());
+        assert_eq!(left, all[all.len() - left.len()..]);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_until_there_is_room() {
+        let disk = SimDisk::new(1);
+        let store = filled(&disk);
+        let now = after(1100, 12);
+        let more = [Message::new("T", 0, "x")];
+        assert!(!store.clean(now, false).unwrap().full);
+        disk.set_capacity(Some(disk.used() * 100 / 95));
+        let cleaned = store.clean(now, false).unwrap();
+        assert_eq!((cleaned.full, cleaned.log_files), (true, 3));
+        assert!(matches!(
+            try_append(&store, &more, 1),
+            Err(crate::AppendError::DiskFull(_))
+        ));
+        // Consumption goes on.
+        assert!(!bodies(&store, "T", 0).is_empty());
+        disk.set_capacity(Some(disk.used() * 100 / 88));
+        assert!(store.clean(now, false).unwrap().full, "not enough room yet");
+        disk.set_capacity(Some(disk.used() * 2));
+        assert!(!store.clean(now, false).unwrap().full);
+        append(&store, &more, 1);
+    }
+}
