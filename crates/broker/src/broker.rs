@@ -25,7 +25,7 @@ use crate::metadata::MetadataFile;
 use crate::offsets::Offsets;
 use crate::registration::Registration;
 use crate::tasks::Tasks;
-use crate::threads::Flusher;
+use crate::threads::Bell;
 use crate::topics::{NotCreated, RETRY_PREFIX, Topics};
 use crate::unique_key::UniqueKeys;
 
@@ -44,7 +44,10 @@ pub struct Broker {
     pub(crate) holds: Holds,
     pub(crate) unique_keys: UniqueKeys,
     pub(crate) registration: Arc<Registration>,
-    pub(crate) flusher: Arc<Flusher>,
+    /// Rung after appends that wait for a flush.
+    pub(crate) flush_bell: Arc<Bell>,
+    /// Rung after appends.
+    pub(crate) index_bell: Arc<Bell>,
     pub(crate) tasks: Tasks,
     pub(crate) turn: AtomicU32,
     pub(crate) counters: Counters,

@@ -8,7 +8,7 @@ use remoting::{Peer, Request, Service};
 
 use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
-use crate::handlers::{answer, client, lock, offset, pull};
+use crate::handlers::{answer, client, lock, offset, pull, query};
 
 /// What came in since the start.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Service for Gate {
         let _span =
             tracing::trace_span!("requests", peer = %peer.remote_addr(), count = requests.len())
                 .entered();
-        let mut sends = Sends::default();
+        let mut sends = Sends::of(&requests);
         for request in requests {
             tracing::trace!(code = request.code, body = request.body().len());
             dispatch(broker, &mut sends, request);
@@ -60,6 +60,9 @@ fn dispatch(broker: &Broker, sends: &mut Sends, request: Request) {
         request::UPDATE_CONSUMER_OFFSET => {
             answer(request, |request| offset::update(broker, request))
         }
+        request::SEARCH_OFFSET_BY_TIMESTAMP => {
+            answer(request, |request| offset::search(broker, request))
+        }
         request::GET_MAX_OFFSET => answer(request, |request| offset::max(broker, request)),
         request::GET_MIN_OFFSET => answer(request, |request| offset::min(broker, request)),
         request::HEART_BEAT => answer(request, |request| client::heartbeat(broker, request)),
@@ -72,6 +75,8 @@ fn dispatch(broker: &Broker, sends: &mut Sends, request: Request) {
         request::CHECK_CLIENT_CONFIG => {
             answer(request, |request| client::check_config(broker, request))
         }
+        request::QUERY_MESSAGE => answer(request, |request| query::query(broker, request)),
+        request::VIEW_MESSAGE_BY_ID => answer(request, |request| query::view(broker, request)),
         request::LOCK_BATCH_MQ => answer(request, |request| lock::lock(broker, request)),
         request::UNLOCK_BATCH_MQ => answer(request, |request| lock::unlock(broker, request)),
         _ => {

@@ -4,10 +4,11 @@ pub(crate) mod client;
 pub(crate) mod lock;
 pub(crate) mod offset;
 pub(crate) mod pull;
+pub(crate) mod query;
 pub(crate) mod send;
 
 use protocol::codes::response;
-use protocol::command::Header;
+use protocol::command::{Header, NoHeader};
 use protocol::fastjson;
 use remoting::{Body, Request};
 use serde::de::DeserializeOwned;
@@ -16,15 +17,35 @@ use crate::refusal::Refusal;
 
 /// What a client gets that asked for something at hand.
 pub(crate) struct Answer<H> {
+    pub(crate) code: i32,
+    pub(crate) remark: Option<&'static str>,
     pub(crate) header: H,
     pub(crate) body: Body,
 }
 
 impl<H> Answer<H> {
+    /// Success, told by a header.
     pub(crate) fn header(header: H) -> Answer<H> {
         Answer {
+            code: response::SUCCESS,
+            remark: None,
             header,
             body: Body::None,
+        }
+    }
+}
+
+impl Answer<NoHeader> {
+    /// Success, and nothing to tell.
+    pub(crate) fn done() -> Answer<NoHeader> {
+        Answer::header(NoHeader)
+    }
+
+    /// Success, told by a body.
+    pub(crate) fn body(body: impl Into<Body>) -> Answer<NoHeader> {
+        Answer {
+            body: body.into(),
+            ..Answer::done()
         }
     }
 }
@@ -42,7 +63,7 @@ pub(crate) fn answer<H: for<'h> Header<'h>>(
     handler: impl FnOnce(&Request) -> Result<Answer<H>, Refusal>,
 ) {
     match handler(&request) {
-        Ok(Answer { header, body }) => request.reply(response::SUCCESS, None, &header, body),
+        Ok(answer) => request.reply(answer.code, answer.remark, &answer.header, answer.body),
         Err(refusal) => request.refuse(refusal.code, &refusal.remark),
     }
 }

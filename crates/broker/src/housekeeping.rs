@@ -1,10 +1,16 @@
 //! What the broker's threads do each time it is their turn.
 
+use std::io;
+use std::time::Duration;
+
 use chrono::{Local, TimeZone};
 use remoting::clock::Clock;
 use store::{FlushError, LocalTime};
 
 use crate::broker::Broker;
+
+/// How long the index may lag behind an append.
+const INDEX_PAUSE: Duration = Duration::from_millis(10);
 
 impl Broker {
     /// Now, and where the clock on the wall is: files are named and deleted by local time. A clock that is set by hand is UTC.
@@ -34,18 +40,26 @@ impl Broker {
         }
     }
 
+    /// Brings the index up to the end of the log. What is appended a moment later comes along, so that a busy broker does not
+    /// turn to it for every message. `failing` as with [`Broker::write_behind`].
+    pub(crate) fn index(&self, failing: &mut bool) {
+        std::thread::sleep(INDEX_PAUSE);
+        let mut built = Ok(true);
+        while matches!(built, Ok(true)) {
+            built = self.store.build_index(self.local_time());
+        }
+        note(
+            &built,
+            failing,
+            "the index (messages can't be found by key meanwhile)",
+        );
+    }
+
     /// Writes what lookups need and can be made anew from the log: consume queues. `failing` is kept from one call to the
     /// next, so that a full disk is logged once.
     pub(crate) fn write_behind(&self, failing: &mut bool) {
         let written = self.store.flush_queues(self.clock.now_ms());
-        match &written {
-            Err(error) if !*failing => {
-                tracing::error!(%error, "can't write consume queues; will keep trying")
-            }
-            Ok(()) if *failing => tracing::info!("consume queues are written again"),
-            _ => {}
-        }
-        *failing = written.is_err();
+        note(&written, failing, "consume queues");
     }
 
     /// Saves committed offsets, and again what could not be saved at its time.
@@ -74,4 +88,14 @@ impl Broker {
         }
         self.locks.lock().forget_expired(now_ms);
     }
+}
+
+/// Logs when writing begins to fail, and when it works again.
+fn note<T>(written: &io::Result<T>, failing: &mut bool, what: &str) {
+    match written {
+        Err(error) if !*failing => tracing::error!(%error, "can't write {what}; will keep trying"),
+        Ok(_) if *failing => tracing::info!("can write {what} again"),
+        _ => {}
+    }
+    *failing = written.is_err();
 }

@@ -41,5 +41,7 @@ pub const CLIENT_MS_MAX: i64 = 120_000;
 
 /// Bodies of sends gathered for one append; a read buffer that holds more is appended in several.
 pub const SEND_BATCH_BYTES: usize = 4 << 20;
+/// What a record usually has besides its body.
+pub const SEND_EXTRA_BYTES: usize = 320;
 /// How long the first send to a new topic waits for nameservers to hear of the topic.
 pub const TOLD_MAX: Duration = Duration::from_secs(1);

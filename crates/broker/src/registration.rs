@@ -66,19 +66,26 @@ impl Registration {
     /// Completes when every nameserver within reach knows the topics as they are now, or after [`limits::TOLD_MAX`].
     pub(crate) async fn told(&self) {
         let wanted = *self.version.borrow();
-        let all = async {
-            for nameserver in &self.nameservers {
-                let told = |state: &State| match state {
-                    State::New => false,
-                    State::Told(version) => *version >= wanted,
-                    State::Down => true,
-                };
-                // It ends with the broker only.
-                let _ = nameserver.state.subscribe().wait_for(told).await;
-            }
-        };
+        let all = self.all(|state| match state {
+            State::New => false,
+            State::Told(version) => version >= wanted,
+            State::Down => true,
+        });
         if tokio::time::timeout(limits::TOLD_MAX, all).await.is_err() {
             tracing::warn!("a nameserver took too long to learn of a new topic");
+        }
+    }
+
+    /// Completes when the first attempt with every nameserver is over.
+    pub(crate) async fn tried(&self) {
+        self.all(|state| state != State::New).await;
+    }
+
+    async fn all(&self, reached: impl Fn(State) -> bool) {
+        for nameserver in &self.nameservers {
+            let mut state = nameserver.state.subscribe();
+            // An error can't be: the sender is in `self`.
+            let _ = state.wait_for(|state| reached(*state)).await;
         }
     }
 }

@@ -234,7 +234,8 @@ fn assemble(
         locks: Mutex::new(Locks::default()),
         holds: Holds::default(),
         unique_keys,
-        flusher: Arc::default(),
+        flush_bell: Arc::default(),
+        index_bell: Arc::default(),
         tasks: Tasks::default(),
         turn: AtomicU32::new(now_ms as u32),
         counters: Counters::default(),
@@ -256,9 +257,16 @@ fn threads(
     let config = &broker.config;
     let flush_period = (!config.store.sync_flush).then_some(config.flush_interval);
     let flushing = broker.clone();
-    threads.flusher(broker.flusher.clone(), flush_period, move || {
+    threads.on_bell("flush", &broker.flush_bell, flush_period, move || {
         flushing.flush()
     })?;
+    let indexing = broker.clone();
+    let mut failing = false;
+    threads.on_bell("index", &broker.index_bell, None, move || {
+        indexing.index(&mut failing)
+    })?;
+    // What was appended before the last stop may not be indexed yet.
+    broker.index_bell.ring();
     let writing = broker.clone();
     let mut failing = false;
     threads.every("write-behind", WRITE_BEHIND_PERIOD, move || {
@@ -291,6 +299,11 @@ impl Running {
         &self.broker
     }
 
+    /// Completes when every nameserver has been told of the broker, or could not be.
+    pub async fn registered(&self) {
+        self.broker.registration.tried().await;
+    }
+
     /// Completes when the broker can't go on, with the reason.
     pub async fn failed(&self) -> String {
         let mut failure = self.failure.clone();
@@ -311,8 +324,7 @@ impl Running {
         join("server", self.server).await;
         self.broker.tasks.join().await;
         let (broker, threads) = (self.broker, self.threads);
-        let flusher = broker.flusher.clone();
-        let joined = tokio::task::spawn_blocking(move || threads.join(&flusher)).await;
+        let joined = tokio::task::spawn_blocking(move || threads.join()).await;
         if let Err(error) = joined {
             tracing::error!(%error, "a thread could not be joined");
         }

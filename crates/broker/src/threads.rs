@@ -31,6 +31,7 @@ impl Stop {
 /// The running threads.
 pub(crate) struct Threads {
     stop: Arc<Stop>,
+    bells: Vec<Arc<Bell>>,
     handles: Vec<JoinHandle<()>>,
     failure: watch::Sender<Option<String>>,
 }
@@ -55,6 +56,7 @@ impl Threads {
     pub(crate) fn new(failure: watch::Sender<Option<String>>) -> Threads {
         Threads {
             stop: Arc::default(),
+            bells: Vec::new(),
             handles: Vec::new(),
             failure,
         }
@@ -76,18 +78,21 @@ impl Threads {
         })
     }
 
-    /// Runs the flusher: `flush` whenever something was appended, or, if `period` is given, that often.
-    pub(crate) fn flusher(
+    /// Runs `turn` whenever the bell rings (or, if `period` is given, that often instead), and a last time before it stops.
+    pub(crate) fn on_bell(
         &mut self,
-        flusher: Arc<Flusher>,
+        name: &'static str,
+        bell: &Arc<Bell>,
         period: Option<Duration>,
-        mut flush: impl FnMut() + Send + 'static,
+        mut turn: impl FnMut() + Send + 'static,
     ) -> std::io::Result<()> {
-        self.start("flush", move || {
-            while flusher.wait(period) {
-                flush();
+        self.bells.push(bell.clone());
+        let bell = bell.clone();
+        self.start(name, move || {
+            while bell.wait(period) {
+                turn();
             }
-            flush();
+            turn();
         })
     }
 
@@ -113,10 +118,10 @@ impl Threads {
     }
 
     /// Stops all of them; returns when they are gone. Blocks.
-    pub(crate) fn join(self, flusher: &Flusher) {
+    pub(crate) fn join(self) {
         *self.stop.stopping.lock() = true;
         self.stop.changed.notify_all();
-        flusher.stop();
+        self.bells.iter().for_each(|bell| bell.stop());
         for handle in self.handles {
             // A panic has been reported by its sentinel.
             let _ = handle.join();
@@ -124,20 +129,20 @@ impl Threads {
     }
 }
 
-/// The bell of the flusher thread.
+/// Tells a thread that there is something to do. Ringing costs nothing while it has been rung already.
 #[derive(Default)]
-pub(crate) struct Flusher {
-    /// Something was appended since the last flush began.
+pub(crate) struct Bell {
+    /// Rung since the last turn began.
     wanted: AtomicBool,
     stopping: Mutex<bool>,
     rung: Condvar,
 }
 
-impl Flusher {
-    /// Something waits to be flushed.
-    pub(crate) fn wake(&self) {
+impl Bell {
+    /// There is something to do.
+    pub(crate) fn ring(&self) {
         if !self.wanted.swap(true, Ordering::AcqRel) {
-            // The lock makes sure that the flusher either sees the mark or hears the bell.
+            // The lock makes sure that the thread either sees the mark or hears the bell.
             drop(self.stopping.lock());
             self.rung.notify_one();
         }

@@ -101,7 +101,7 @@ pub(crate) fn unregister(broker: &Broker, request: &Request) -> Result<Answer<No
             broker.tell_members(&group);
         }
     }
-    Ok(Answer::header(NoHeader))
+    Ok(Answer::done())
 }
 
 /// The connection is gone: its groups share their queues without it.
@@ -123,18 +123,18 @@ pub(crate) fn list(broker: &Broker, request: &Request) -> Result<Answer<NoHeader
         )));
     }
     let response = ConsumerIdList { consumer_id_list };
-    Ok(Answer {
-        header: NoHeader,
-        body: fastjson::to_vec(&response).into(),
-    })
+    Ok(Answer::body(fastjson::to_vec(&response)))
 }
 
 /// 46: whether a subscription can be served. Tags can; SQL92 comes with enablePropertyFilter.
 pub(crate) fn check_config(_: &Broker, request: &Request) -> Result<Answer<NoHeader>, Refusal> {
+    if request.body().is_empty() {
+        return Ok(Answer::done());
+    }
     let config: CheckClientConfig = body(request)?;
     let kind = config.subscription_data.expression_type;
     if is_tag(&kind) {
-        return Ok(Answer::header(NoHeader));
+        return Ok(Answer::done());
     }
     Err(Refusal::system(format!(
         "The broker does not support consumer to filter message by {kind}"

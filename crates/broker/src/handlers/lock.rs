@@ -25,10 +25,7 @@ pub(crate) fn lock(broker: &Broker, request: &Request) -> Result<Answer<NoHeader
     let response = LockBatchResponse {
         lock_ok_mq_set: owned,
     };
-    Ok(Answer {
-        header: NoHeader,
-        body: fastjson::to_vec(&response).into(),
-    })
+    Ok(Answer::body(fastjson::to_vec(&response)))
 }
 
 /// 42: gives locks back.
@@ -38,5 +35,5 @@ pub(crate) fn unlock(broker: &Broker, request: &Request) -> Result<Answer<NoHead
         .locks
         .lock()
         .release(&given.consumer_group, &given.client_id, &given.mq_set);
-    Ok(Answer::header(NoHeader))
+    Ok(Answer::done())
 }

@@ -1,13 +1,14 @@
-//! Offsets: a group's own (14, 15) and a queue's ends (30, 31).
+//! Offsets: a group's own (14, 15), a queue's ends (30, 31), and by time (29).
 
 use protocol::QueueOffset;
 use protocol::codes::response;
 use protocol::command::NoHeader;
 use protocol::headers::offset::{
-    MaxOffset, MinOffset, OffsetResponse, QueryConsumerOffset, UpdateConsumerOffset,
+    BoundaryType, MaxOffset, MinOffset, OffsetResponse, QueryConsumerOffset, SearchOffset,
+    UpdateConsumerOffset,
 };
 use remoting::Request;
-use store::{Queue, ReadError, ReadLimits};
+use store::{Boundary, Queue, ReadError, ReadLimits};
 
 use super::Answer;
 use crate::broker::Broker;
@@ -96,7 +97,7 @@ pub(crate) fn update(broker: &Broker, request: &Request) -> Result<Answer<NoHead
         header.commit_offset,
         broker.clock.now_ms(),
     );
-    Ok(Answer::header(NoHeader))
+    Ok(Answer::done())
 }
 
 /// 30: the offset behind the newest message. Of a queue that is not there, 0.
@@ -111,6 +112,24 @@ pub(crate) fn min(broker: &Broker, request: &Request) -> Offset {
     let header: MinOffset<'_> = request.header()?;
     let queue = broker.store.queue(&header.topic.to_str(), header.queue_id);
     found(queue.map_or(QueueOffset(0), |queue| queue.min()))
+}
+
+/// 29: the offset of a message by the time it was stored. Of a queue that is not there, 0.
+pub(crate) fn search(broker: &Broker, request: &Request) -> Offset {
+    let header: SearchOffset<'_> = request.header()?;
+    let Some(queue) = broker.store.queue(&header.topic.to_str(), header.queue_id) else {
+        return found(QueueOffset(0));
+    };
+    let boundary = match header.boundary_type.unwrap_or_default() {
+        BoundaryType::Lower => Boundary::Lower,
+        BoundaryType::Upper => Boundary::Upper,
+    };
+    found(
+        broker
+            .store
+            .offset_by_time(&queue, header.timestamp, boundary)
+            .map_err(unreadable)?,
+    )
 }
 
 fn unreadable(error: ReadError) -> Refusal {

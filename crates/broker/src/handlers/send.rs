@@ -60,6 +60,20 @@ struct Target<'a> {
 }
 
 impl Sends {
+    /// Room for the sends among `requests`, so that what is kept of them in memory is no larger than they are.
+    pub(crate) fn of(requests: &[Request]) -> Sends {
+        let sends = requests
+            .iter()
+            .filter(|request| CODES.contains(&request.code));
+        let bytes: usize = sends
+            .map(|send| send.body().len() + limits::SEND_EXTRA_BYTES)
+            .sum();
+        Sends {
+            batch: Batch::with_capacity(bytes.min(limits::SEND_BATCH_BYTES)),
+            ..Sends::default()
+        }
+    }
+
     /// Checks and encodes one send. A refused one is answered at once.
     pub(crate) fn add(&mut self, broker: &Broker, request: Request) {
         if self.batch.bytes() + request.body().len() > limits::SEND_BATCH_BYTES {
@@ -75,6 +89,10 @@ impl Sends {
                     queue_id,
                     unique_key,
                 });
+            }
+            // What Apache can't even read is answered without the fields.
+            Err(refusal) if refusal.code == response::SYSTEM_ERROR => {
+                request.refuse(refusal.code, &refusal.remark);
             }
             Err(refusal) => refuse(&broker.identity, request.into_reply(), &refusal),
         }
@@ -322,8 +340,9 @@ impl Stored {
     fn acknowledge(self, broker: &Broker, topic_made: bool) {
         let sync_flush = broker.config.store.sync_flush;
         if sync_flush {
-            broker.flusher.wake();
+            broker.flush_bell.ring();
         }
+        broker.index_bell.ring();
         if !sync_flush && !topic_made {
             return self.answer(response::SUCCESS);
         }

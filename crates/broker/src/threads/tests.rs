@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Flusher, Threads};
+use super::{Bell, Threads};
 
 const FOREVER: Duration = Duration::from_secs(3600);
 const SOON: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ fn a_turn_comes_every_period_and_once_at_the_end() {
             _ = counted.fetch_add(1, Ordering::SeqCst)
         })
         .unwrap();
-    threads.join(&Flusher::default());
+    threads.join();
     assert_eq!(
         count.load(Ordering::SeqCst),
         1,
@@ -45,19 +45,19 @@ fn a_turn_comes_every_period_and_once_at_the_end() {
 }
 
 #[test]
-fn the_flusher_flushes_when_the_bell_rings() {
+fn a_turn_comes_when_the_bell_rings() {
     let (mut threads, _) = threads();
-    let flusher = Arc::new(Flusher::default());
-    let (flushed, flushes) = channel();
+    let bell = Arc::new(Bell::default());
+    let (rung, turns) = channel();
     threads
-        .flusher(flusher.clone(), None, move || flushed.send(()).unwrap())
+        .on_bell("bell", &bell, None, move || rung.send(()).unwrap())
         .unwrap();
     for _ in 0..100 {
-        flusher.wake();
-        flushes.recv_timeout(SOON).unwrap();
+        bell.ring();
+        turns.recv_timeout(SOON).unwrap();
     }
-    threads.join(&flusher);
-    assert!(flushes.recv_timeout(SOON).is_ok(), "once more at the end");
+    threads.join();
+    assert!(turns.recv_timeout(SOON).is_ok(), "once more at the end");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_thread_that_fails_is_reported() {
     threads
         .every("doomed", Duration::from_millis(1), || panic!("on purpose"))
         .unwrap();
-    threads.join(&Flusher::default());
+    threads.join();
     assert_eq!(
         failure.borrow().as_deref(),
         Some("the thread \"doomed\" failed")

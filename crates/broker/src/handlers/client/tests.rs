@@ -160,5 +160,6 @@ async fn only_tag_subscriptions_can_be_served() {
         );
         client.check(CHECK_CLIENT_CONFIG, &[], &body, expect).await;
     }
+    client.check(CHECK_CLIENT_CONFIG, &[], "", (0, "")).await;
     fixture.stop().await;
 }

@@ -1,10 +1,11 @@
 //! Offsets over a socket.
 
 use protocol::codes::request::{
-    GET_MAX_OFFSET, GET_MIN_OFFSET, HEART_BEAT, QUERY_CONSUMER_OFFSET, UPDATE_CONSUMER_OFFSET,
+    GET_MAX_OFFSET, GET_MIN_OFFSET, HEART_BEAT, QUERY_CONSUMER_OFFSET, SEARCH_OFFSET_BY_TIMESTAMP,
+    UPDATE_CONSUMER_OFFSET,
 };
 
-use crate::testing::{Fixture, beat, field, send};
+use crate::testing::{Fixture, NOW_MS, beat, field, send};
 
 const QUEUE: [(&str, &str); 2] = [("topic", "Orders"), ("queueId", "0")];
 
@@ -142,6 +143,43 @@ async fn a_queue_has_two_ends() {
             )
             .await;
         assert_eq!(field(&reply, "offset").as_deref(), Some(after));
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_time_leads_to_an_offset() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    for _ in 0..3 {
+        send(&client, 0, "t", "a").await;
+        fixture.clock.advance(1_000);
+    }
+    for (after_ms, lower, upper) in [
+        (-1, "0", "0"),
+        (0, "0", "0"),
+        (500, "1", "0"),
+        (1_000, "1", "1"),
+        (2_000, "2", "2"),
+        (9_000, "3", "2"),
+    ] {
+        let time = (NOW_MS + after_ms).to_string();
+        for (boundary, expected) in [("lower", lower), ("upper", upper)] {
+            let fields = with(&[("timestamp", &time), ("boundaryType", boundary)]);
+            let reply = client
+                .check(SEARCH_OFFSET_BY_TIMESTAMP, &fields, "", (0, ""))
+                .await;
+            assert_eq!(
+                field(&reply, "offset").as_deref(),
+                Some(expected),
+                "{after_ms} {boundary}"
+            );
+        }
+    }
+    let nowhere = [("topic", "Nothing"), ("queueId", "0"), ("timestamp", "0")];
+    for code in [SEARCH_OFFSET_BY_TIMESTAMP, GET_MAX_OFFSET, GET_MIN_OFFSET] {
+        let reply = client.check(code, &nowhere, "", (0, "")).await;
+        assert_eq!(field(&reply, "offset").as_deref(), Some("0"), "{code}");
     }
     fixture.stop().await;
 }
