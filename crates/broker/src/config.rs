@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use store::ReadLimits;
-use store::retention;
 
 pub mod options;
 
@@ -85,9 +84,7 @@ pub struct Config {
     pub offsets_interval: Duration,
     /// cleanResourceInterval.
     pub clean_interval: Duration,
-    /// How long messages are kept, and how full the disk may be.
-    pub retention: retention::Limits,
-    /// Paths, sizes and flush mode.
+    /// Paths, sizes, flush mode and retention.
     pub store: store::Config,
 }
 
@@ -126,7 +123,6 @@ impl Config {
             sync_flush_timeout: Duration::from_secs(5),
             offsets_interval: Duration::from_secs(5),
             clean_interval: Duration::from_secs(10),
-            retention: retention::Limits::default(),
             store: store::Config::new(root),
         }
     }

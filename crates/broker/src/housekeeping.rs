@@ -51,7 +51,7 @@ impl Broker {
         note(
             &built,
             failing,
-            "the index (messages can't be found by key meanwhile)",
+            "write the index: new messages are not found by key",
         );
     }
 
@@ -59,7 +59,13 @@ impl Broker {
     /// next, so that a full disk is logged once.
     pub(crate) fn write_behind(&self, failing: &mut bool) {
         let written = self.store.flush_queues(self.clock.now_ms());
-        note(&written, failing, "consume queues");
+        note(&written, failing, "write consume queues");
+    }
+
+    /// Deletes messages that have expired, and looks whether the disk has room.
+    pub(crate) fn clean(&self, failing: &mut bool) {
+        let cleaned = self.store.clean(self.local_time(), false);
+        note(&cleaned, failing, "delete old files");
     }
 
     /// Saves committed offsets, and again what could not be saved at its time.
@@ -90,12 +96,12 @@ impl Broker {
     }
 }
 
-/// Logs when writing begins to fail, and when it works again.
-fn note<T>(written: &io::Result<T>, failing: &mut bool, what: &str) {
-    match written {
-        Err(error) if !*failing => tracing::error!(%error, "can't write {what}; will keep trying"),
-        Ok(_) if *failing => tracing::info!("can write {what} again"),
+/// Logs when something begins to fail, and when it works again.
+fn note<T>(done: &io::Result<T>, failing: &mut bool, what: &str) {
+    match done {
+        Err(error) if !*failing => tracing::error!(%error, "can't {what}; will keep trying"),
+        Ok(_) if *failing => tracing::info!("can {what} again"),
         _ => {}
     }
-    *failing = written.is_err();
+    *failing = done.is_err();
 }

@@ -272,6 +272,11 @@ fn threads(
     threads.every("write-behind", WRITE_BEHIND_PERIOD, move || {
         writing.write_behind(&mut failing);
     })?;
+    let cleaning = broker.clone();
+    let mut failing = false;
+    threads.every("clean", config.clean_interval, move || {
+        cleaning.clean(&mut failing)
+    })?;
     let saving = broker.clone();
     threads.every("save-offsets", config.offsets_interval, move || {
         saving.save_metadata()
@@ -324,11 +329,15 @@ impl Running {
         join("server", self.server).await;
         self.broker.tasks.join().await;
         let (broker, threads) = (self.broker, self.threads);
-        let joined = tokio::task::spawn_blocking(move || threads.join()).await;
-        if let Err(error) = joined {
-            tracing::error!(%error, "a thread could not be joined");
+        let closing = tokio::task::spawn_blocking(move || {
+            threads.join();
+            broker.save_metadata();
+            broker.store.close()
+        });
+        match closing.await {
+            Ok(closed) => closed,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
-        broker.store.close()
     }
 }
 

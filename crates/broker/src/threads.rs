@@ -62,7 +62,7 @@ impl Threads {
         }
     }
 
-    /// Runs `turn` every `period`, and a last time before it stops.
+    /// Runs `turn` every `period`.
     pub(crate) fn every(
         &mut self,
         name: &'static str,
@@ -74,7 +74,6 @@ impl Threads {
             while stop.sleep(period) {
                 turn();
             }
-            turn();
         })
     }
 

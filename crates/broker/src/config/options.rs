@@ -318,7 +318,7 @@ impl Options {
         config.offsets_interval = ms(self.offsets_interval);
         config.clean_interval = ms(self.clean_interval);
         self.read_limits(&mut config.read_limits);
-        self.retention(&mut config.retention);
+        self.retention(&mut config.store.retention);
         self.store(&mut config.store);
         Ok(config)
     }

@@ -77,8 +77,8 @@ fn a_handbooks_file_means_what_it_says() {
     );
     assert_eq!(
         (
-            config.retention.file_reserved_hours,
-            config.retention.disk_max_used_ratio
+            config.store.retention.file_reserved_hours,
+            config.store.retention.disk_max_used_ratio
         ),
         (120, 88)
     );
