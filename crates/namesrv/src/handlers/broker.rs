@@ -16,6 +16,9 @@ use crate::dispatch::{Answer, AnswerHeader, Answered, Refusal};
 use crate::kv::ORDER_TOPIC_CONFIG;
 use crate::routes::{BrokerAddr, NotRegistered};
 
+/// First byte of a zlib stream as Java writes it.
+const ZLIB: &[u8] = b"\x78";
+
 impl Shared {
     /// REGISTER_BROKER 103.
     pub(crate) fn register_broker(&self, peer: &Arc<Peer>, request: &Request) -> Answered {
@@ -25,7 +28,9 @@ impl Shared {
             tracing::warn!(peer = %peer.remote_addr(), broker = %header.broker_name, "registration with a wrong crc32");
             return Err(Refusal::Checksum);
         }
-        let registration = match header.compressed {
+        // A 5.3.3 broker with compressedRegister=true compresses but says that it does not, and
+        // Apache's nameserver then refuses it. No JSON starts like a zlib stream.
+        let registration = match header.compressed || body.starts_with(ZLIB) {
             _ if body.is_empty() => RegisterBrokerBody::default(),
             true => RegisterBrokerBody::decode_compressed(body, request.version)?,
             false => RegisterBrokerBody::decode(body)?,

@@ -5,7 +5,12 @@ use super::*;
 #[tokio::test]
 async fn a_registration_in_either_form_gives_the_same_routes() {
     let mut routes = Vec::new();
-    for (compressed, crc) in [(false, false), (false, true), (true, true)] {
+    for (compressed, said, crc) in [
+        (false, false, false),
+        (false, false, true),
+        (true, true, true),
+        (true, false, true),
+    ] {
         let server = plain().await;
         let mut client = server.connect().await;
         let body = registration(&["t", "u:4"]);
@@ -20,7 +25,7 @@ async fn a_registration_in_either_form_gives_the_same_routes() {
             0
         };
         let fields = broker_fields("c/b/0");
-        let request = format!("103 {fields} compressed={compressed} bodyCrc32={crc}");
+        let request = format!("103 {fields} compressed={said} bodyCrc32={crc}");
         assert_eq!(client.ask(&request, &body).await, "0");
         routes.push(client.ask("105 topic=u", b"").await);
         drop(client);
