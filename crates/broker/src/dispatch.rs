@@ -65,6 +65,9 @@ fn dispatch(broker: &Broker, sends: &mut Sends, request: Request) {
         }
         request::GET_MAX_OFFSET => answer(request, |request| offset::max(broker, request)),
         request::GET_MIN_OFFSET => answer(request, |request| offset::min(broker, request)),
+        request::GET_EARLIEST_MSG_STORETIME => {
+            answer(request, |request| offset::earliest(broker, request))
+        }
         request::HEART_BEAT => answer(request, |request| client::heartbeat(broker, request)),
         request::UNREGISTER_CLIENT => {
             answer(request, |request| client::unregister(broker, request))

@@ -1,11 +1,11 @@
-//! Offsets: a group's own (14, 15), a queue's ends (30, 31), and by time (29).
+//! Offsets: a group's own (14, 15), a queue's ends (30, 31), and by time (29, 32).
 
 use protocol::QueueOffset;
 use protocol::codes::response;
 use protocol::command::NoHeader;
 use protocol::headers::offset::{
-    BoundaryType, MaxOffset, MinOffset, OffsetResponse, QueryConsumerOffset, SearchOffset,
-    UpdateConsumerOffset,
+    BoundaryType, EarliestStoreTime, EarliestStoreTimeResponse, MaxOffset, MinOffset,
+    OffsetResponse, QueryConsumerOffset, SearchOffset, UpdateConsumerOffset,
 };
 use remoting::Request;
 use store::{Boundary, Queue, ReadError, ReadLimits};
@@ -130,6 +130,24 @@ pub(crate) fn search(broker: &Broker, request: &Request) -> Offset {
             .offset_by_time(&queue, header.timestamp, boundary)
             .map_err(unreadable)?,
     )
+}
+
+/// 32: when the oldest message of a queue was stored; -1 if there is none.
+pub(crate) fn earliest(
+    broker: &Broker,
+    request: &Request,
+) -> Result<Answer<EarliestStoreTimeResponse>, Refusal> {
+    let header: EarliestStoreTime<'_> = request.header()?;
+    let stored = match broker.store.queue(&header.topic.to_str(), header.queue_id) {
+        Some(queue) => broker
+            .store
+            .stored_ms(&queue, queue.min())
+            .map_err(unreadable)?,
+        None => None,
+    };
+    Ok(Answer::header(EarliestStoreTimeResponse {
+        timestamp: stored.unwrap_or(-1),
+    }))
 }
 
 fn unreadable(error: ReadError) -> Refusal {

@@ -1,8 +1,8 @@
 //! Offsets over a socket.
 
 use protocol::codes::request::{
-    GET_MAX_OFFSET, GET_MIN_OFFSET, HEART_BEAT, QUERY_CONSUMER_OFFSET, SEARCH_OFFSET_BY_TIMESTAMP,
-    UPDATE_CONSUMER_OFFSET,
+    GET_EARLIEST_MSG_STORETIME, GET_MAX_OFFSET, GET_MIN_OFFSET, HEART_BEAT, QUERY_CONSUMER_OFFSET,
+    SEARCH_OFFSET_BY_TIMESTAMP, UPDATE_CONSUMER_OFFSET,
 };
 
 use crate::testing::{Fixture, NOW_MS, beat, field, send};
@@ -176,6 +176,15 @@ async fn a_time_leads_to_an_offset() {
             );
         }
     }
+    let reply = client
+        .check(GET_EARLIEST_MSG_STORETIME, &QUEUE, "", (0, ""))
+        .await;
+    assert_eq!(field(&reply, "timestamp"), Some(NOW_MS.to_string()));
+    let empty = [("topic", "Nothing"), ("queueId", "0")];
+    let reply = client
+        .check(GET_EARLIEST_MSG_STORETIME, &empty, "", (0, ""))
+        .await;
+    assert_eq!(field(&reply, "timestamp").as_deref(), Some("-1"));
     let nowhere = [("topic", "Nothing"), ("queueId", "0"), ("timestamp", "0")];
     for code in [SEARCH_OFFSET_BY_TIMESTAMP, GET_MAX_OFFSET, GET_MIN_OFFSET] {
         let reply = client.check(code, &nowhere, "", (0, "")).await;
