@@ -2,7 +2,7 @@
 //! so that every expectation is known to be RocketMQ's and not ours.
 use std::net::Ipv4Addr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::apache::{SMALL_HEAP, Site};
@@ -27,7 +27,7 @@ pub(crate) enum System {
     Apache,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn execute(options: &Options) -> Result<()> {
     let mut tally = Tally::default();
     let outcome = run_counted(options.against, &options.filter, &mut tally);
     println!("\n{tally}");
@@ -81,5 +81,8 @@ fn maven_test(java: &Java, site: &Site, filter: &[String], tally: &mut Tally) ->
             .arg(format!("-Dtest={}", filter.join(",")))
             .arg("-Dsurefire.failIfNoSpecifiedTests=false");
     }
-    run_watched(&mut maven, |line| tally.watch(line))
+    let before = *tally;
+    run_watched(&mut maven, |line| tally.watch(line))?;
+    ensure!(*tally != before, "no test of that name ran");
+    Ok(())
 }

@@ -30,7 +30,7 @@ pub(crate) struct Options {
     file: PathBuf,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn execute(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_io()

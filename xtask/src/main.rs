@@ -26,6 +26,7 @@ mod wire;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -61,25 +62,27 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let command = Arguments::parse().command;
-    let outcome = std::env::set_current_dir(shell::root())
-        .map_err(Into::into)
-        .and_then(|()| match command {
-            Verb::Test | Verb::Ci => test::run(),
-            Verb::Tidy => tidy::run(),
-            Verb::Compat(options) => compat::run(&options),
-            Verb::Interop => interop::execute(),
-            Verb::Dist => dist::execute(),
-            Verb::Fuzz(options) => fuzz::execute(&options),
-            Verb::Bench(options) => bench::execute(&options),
-            Verb::Floor(options) => floor::run(&options),
-            Verb::Fixtures => fixtures::execute(),
-        });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match execute(&Arguments::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn execute(command: &Verb) -> Result<ExitCode> {
+    std::env::set_current_dir(shell::root())?;
+    match command {
+        Verb::Test | Verb::Ci => return Ok(test::execute()),
+        Verb::Tidy => tidy::execute(),
+        Verb::Compat(options) => compat::execute(options),
+        Verb::Interop => interop::execute(),
+        Verb::Dist => dist::execute(),
+        Verb::Fuzz(options) => fuzz::execute(options),
+        Verb::Bench(options) => bench::execute(options),
+        Verb::Floor(options) => floor::execute(options),
+        Verb::Fixtures => fixtures::execute(),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

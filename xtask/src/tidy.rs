@@ -9,7 +9,7 @@ mod tree;
 use crate::shell::root;
 use anyhow::{Result, bail};
 
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn execute() -> Result<()> {
     let files = tree::read(root())?;
     let mut complaints = layers::check(&layers::metadata()?);
     for file in &files {
