@@ -7,6 +7,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use store::Disk;
 
+use crate::config::{self, Program};
+
+mod dump;
 mod files;
 mod log;
 mod queue;
@@ -34,51 +37,57 @@ enum What {
     Queues(Dir),
     /// Check records, queues and index against each other; ends with status 1 if something is wrong
     Verify(Dir),
+    /// Print all messages as JSON lines; opens the store as a broker does, and so recovers it if need be
+    Dump(Dir),
 }
 
 #[derive(Args)]
 struct Dir {
     /// The store directory (storePathRootDir)
     dir: PathBuf,
+    /// The broker's properties file, if it has other paths or file sizes than the usual ones
+    #[arg(short, long = "configFile", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl Inspect {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let out = std::io::BufWriter::new(std::io::stdout().lock());
         match self.what {
-            What::Files(Dir { dir }) => files::list(&Layout::find_idle_or_warn(dir)?, out)?,
-            What::Queues(Dir { dir }) => queues::list(&Layout::find_idle_or_warn(dir)?, out)?,
+            What::Files(dir) => files::list(&dir.find_or_warn()?, out)?,
+            What::Queues(dir) => queues::list(&dir.find_or_warn()?, out)?,
             What::Records(records) => records.list(out)?,
-            What::Verify(Dir { dir }) => return verify::verify(&Layout::find(dir)?, out),
+            What::Dump(dir) => dump::dump(&dir.find()?, out)?,
+            What::Verify(dir) => return verify::verify(&dir.find()?, out),
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// A store directory: the paths of its parts.
-struct Layout {
-    disk: Disk,
-    paths: store::Config,
-}
-
-impl Layout {
-    fn find(dir: PathBuf) -> anyhow::Result<Layout> {
+impl Dir {
+    fn find(&self) -> anyhow::Result<Layout> {
+        let mut options = broker::Options::default();
+        if let Some(file) = &self.config {
+            config::load(file, Program::Broker, &mut options)?;
+        }
+        options.store_root = Some(self.dir.display().to_string());
+        let paths = options.config(&self.dir)?.store;
         let layout = Layout {
             disk: Disk::Os,
-            paths: store::Config::new(&dir),
+            paths,
         };
         if !layout.disk.exists(&layout.paths.commit_log_dir) {
             bail!(
                 "{} is no store directory: it has no commitlog",
-                dir.display()
+                self.dir.display()
             );
         }
         Ok(layout)
     }
 
-    /// Finds the layout, and says so if a broker is at work there: what is read then may be half written.
-    fn find_idle_or_warn(dir: PathBuf) -> anyhow::Result<Layout> {
-        let layout = Layout::find(dir)?;
+    /// Finds it, and says so if a broker is at work there: what is read then may be half written.
+    fn find_or_warn(&self) -> anyhow::Result<Layout> {
+        let layout = self.find()?;
         if layout.is_in_use()? {
             eprintln!(
                 "a broker is running on this directory: its latest messages may be missing here"
@@ -86,7 +95,15 @@ impl Layout {
         }
         Ok(layout)
     }
+}
 
+/// A store directory: the paths of its parts, and the sizes of its files.
+struct Layout {
+    disk: Disk,
+    paths: store::Config,
+}
+
+impl Layout {
     /// Whether a broker holds the directory's lock. Asking changes nothing.
     fn is_in_use(&self) -> anyhow::Result<bool> {
         let path = self.paths.root.join("lock");

@@ -1,13 +1,12 @@
 //! `skylark store records`: the records of the log, in the order they were written or of one queue.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use clap::Args;
 use protocol::record::Decoded;
 use protocol::{properties, record::Record};
 
-use super::Layout;
+use super::Dir;
 use super::log::{Log, Step};
 use super::queue::{self, Queue};
 use super::time::Utc;
@@ -17,8 +16,8 @@ const BODY_CHARS: usize = 60;
 
 #[derive(Args)]
 pub(super) struct Records {
-    /// The store directory (storePathRootDir)
-    dir: PathBuf,
+    #[command(flatten)]
+    dir: Dir,
     /// Only this topic's
     #[arg(long)]
     topic: Option<String>,
@@ -35,7 +34,7 @@ pub(super) struct Records {
 
 impl Records {
     pub(super) fn list(&self, mut out: impl Write) -> anyhow::Result<()> {
-        let layout = Layout::find_idle_or_warn(self.dir.clone())?;
+        let layout = self.dir.find_or_warn()?;
         let log = Log::open(&layout.disk, &layout.paths.commit_log_dir)?;
         let queue = match (&self.topic, self.queue) {
             (Some(topic), Some(id)) => {

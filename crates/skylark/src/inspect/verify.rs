@@ -62,7 +62,9 @@ pub(super) fn verify(layout: &Layout, out: impl Write) -> anyhow::Result<ExitCod
     check_log(&log, &mut queues, unclean, &mut seen, &mut problems)?;
     check_queues(&log, &queues, &mut seen, &mut problems)?;
     index::check(layout, &log, &mut seen, &mut problems)?;
-    check_checkpoint(layout, &mut problems)?;
+    if !unclean {
+        check_checkpoint(layout, &mut problems)?;
+    }
     check_metadata(layout, &mut problems)?;
 
     let Problems { mut out, count } = problems;

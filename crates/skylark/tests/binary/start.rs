@@ -174,7 +174,7 @@ fn a_broker_does_not_need_its_nameserver_to_start() {
         "autoCreateTopicEnable=true",
     ]));
     let boot = "The broker[a, 127.0.0.1:";
-    assert!(server.screen.starts_with(&boot), "{}", server.screen);
+    assert!(server.screen.starts_with(boot), "{}", server.screen);
     assert!(
         server.screen.contains(&format!(
             "boot success. serializeType=JSON and name server is {down}"
