@@ -17,6 +17,7 @@
 
 use bytes::{BufMut, BytesMut};
 
+pub(crate) use crate::fields::position;
 pub use crate::fields::{FieldIter, FieldSink, FieldValue, Fields, Header, HeaderError, NoHeader};
 use crate::fields::{long_string, put_long_string, short_string};
 use crate::frame::{Codec, Frame};
@@ -163,6 +164,45 @@ impl Head<'_> {
 
 /// Parses a JSON header.
 pub fn json_head(header: &[u8]) -> Result<Head<'_>, HeadError> {
+    match fastjson_head(header) {
+        Some(head) => Ok(head),
+        None => any_json_head(header),
+    }
+}
+
+/// The short way through a header written by fastjson, whose order of keys is fixed; less than half the time of
+/// the long way. `None` for everything else.
+fn fastjson_head(header: &[u8]) -> Option<Head<'_>> {
+    let mut scan = Scan::new(header);
+    scan.literal(b"{\"code\":")?;
+    let code = scan.digits()?;
+    let fields = match scan.literal(b",\"extFields\":") {
+        Some(()) => json_fields(header, &mut scan).ok()?,
+        None => Fields::none(),
+    };
+    scan.literal(b",\"flag\":")?;
+    let flag = scan.digits()?;
+    scan.literal(b",\"language\":\"JAVA\",\"opaque\":")?;
+    let opaque = scan.digits()?;
+    let remark = match scan.literal(b",\"remark\":") {
+        Some(()) => Some(scan.string::<true>().ok()?),
+        None => None,
+    };
+    scan.literal(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":")?;
+    let version = scan.digits()?;
+    scan.literal(b"}")?;
+    (scan.at() == header.len()).then_some(Head {
+        code,
+        language: Language::Java,
+        version,
+        opaque,
+        flag,
+        remark,
+        fields,
+    })
+}
+
+fn any_json_head(header: &[u8]) -> Result<Head<'_>, HeadError> {
     let mut code = None;
     let mut opaque = None;
     let mut head = Head {
@@ -214,9 +254,9 @@ pub fn json_head(header: &[u8]) -> Result<Head<'_>, HeadError> {
 fn number(scan: &mut Scan<'_>, field: &'static str) -> Result<Option<i32>, HeadError> {
     match scan.scalar::<true>()? {
         None => Ok(None),
-        Some(text) => match text.to_str().parse() {
-            Ok(number) => Ok(Some(number)),
-            Err(_) => Err(HeadError::Number {
+        Some(text) => match i32::read(text) {
+            Some(number) => Ok(Some(number)),
+            None => Err(HeadError::Number {
                 field,
                 value: text.to_str().chars().take(64).collect(),
             }),
@@ -229,9 +269,11 @@ fn json_fields<'a>(header: &'a [u8], scan: &mut Scan<'a>) -> Result<Fields<'a>, 
     let start = scan.at();
     let mut more = !scan.closes(b'}');
     while more {
-        scan.string::<true>()?;
-        scan.expect(b':', "':'")?;
-        scan.scalar::<true>()?;
+        if !scan.compact() {
+            scan.string::<true>()?;
+            scan.expect(b':', "':'")?;
+            scan.scalar::<true>()?;
+        }
         more = scan.more(b'}')?;
     }
     let bytes = &header[start..scan.at() - 1];
@@ -399,7 +441,7 @@ fn put_binary_head<'h>(out: &mut BytesMut, command: &CommandOut<'_>, header: &im
     out.put_i16(command.version as i16);
     out.put_i32(command.opaque);
     out.put_i32(command.flag);
-    put_long_string(out, Text::plain(command.remark.unwrap_or_default()));
+    put_long_string(out, command.remark.unwrap_or_default().as_bytes());
     let length_at = out.len();
     out.put_i32(0);
     header.encode(&mut FieldSink::new(out, Codec::Rocketmq));

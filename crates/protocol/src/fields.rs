@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::frame::Codec;
-use crate::json::{Scan, put_escaped};
+use crate::json::{Scan, compact, put_escaped};
 use crate::text::Text;
 
 /// The `extFields` of a command, a checked stretch of the frame's header in either codec.
@@ -56,21 +56,36 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The fields that Java would see: the binary codec's empty strings are null there.
-    pub(crate) fn values(&self) -> impl Iterator<Item = (Text<'a>, Text<'a>)> {
+    /// For the `header!` macro: shows all fields but Java's nulls to `visit`, key and raw value apart. (Handing
+    /// out pairs of `Text` costs twice the time: they travel through memory.)
+    pub(crate) fn each(&self, visit: &mut Visit<'_, 'a>) {
         let empty_is_null = self.codec == Codec::Rocketmq;
-        self.iter()
-            .filter(move |(_, value)| !(empty_is_null && value.is_empty()))
+        for (key, value) in self.iter() {
+            let (value, escaped) = value.into_raw();
+            if empty_is_null && value.is_empty() {
+                continue;
+            }
+            match key.into_raw() {
+                (key, false) => visit(key, value, escaped),
+                (_, true) => visit(key.to_str().as_bytes(), value, escaped),
+            }
+        }
     }
 
     /// The value of the field `name`; the last one if it is there several times, as in a Java map.
     pub fn find(&self, name: &str) -> Option<Text<'a>> {
-        self.values()
-            .filter(|(key, _)| key == name)
-            .map(|(_, value)| value)
-            .last()
+        let mut found = None;
+        self.each(&mut |key, value, escaped| {
+            if key == name.as_bytes() {
+                found = Some(Text::raw(value, escaped));
+            }
+        });
+        found
     }
 }
+
+/// Takes a field's name, its raw value, and whether the value holds JSON escapes.
+pub(crate) type Visit<'v, 'a> = dyn FnMut(&[u8], &'a [u8], bool) + 'v;
 
 /// See [`Fields::iter`].
 #[derive(Clone, Debug)]
@@ -83,9 +98,17 @@ pub struct FieldIter<'a> {
 impl<'a> Iterator for FieldIter<'a> {
     type Item = (Text<'a>, Text<'a>);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self.codec {
             Codec::Json => loop {
+                if self.bytes.get(self.at) == Some(&b',') {
+                    self.at += 1;
+                }
+                if let Some(entry) = compact::<false>(self.bytes, self.at) {
+                    self.at = entry.end;
+                    return Some((entry.key, entry.value));
+                }
                 let mut scan = Scan::new(self.bytes.get(self.at..)?);
                 if scan.peek() == Some(b',') {
                     scan.expect(b',', "','").ok()?;
@@ -238,11 +261,11 @@ impl FieldValue<'_> for i32 {
     const EXPECTED: &'static str = "a 32-bit integer";
 
     fn read(value: Text<'_>) -> Option<Self> {
-        value.to_str().parse().ok()
+        integer(value)?.try_into().ok()
     }
 
     fn write(&self, name: &str, out: &mut FieldSink<'_>) {
-        out.text(name, Text::plain(itoa::Buffer::new().format(*self)));
+        out.plain(name, itoa::Buffer::new().format(*self));
     }
 }
 
@@ -250,11 +273,25 @@ impl FieldValue<'_> for i64 {
     const EXPECTED: &'static str = "a 64-bit integer";
 
     fn read(value: Text<'_>) -> Option<Self> {
-        value.to_str().parse().ok()
+        integer(value)
     }
 
     fn write(&self, name: &str, out: &mut FieldSink<'_>) {
-        out.text(name, Text::plain(itoa::Buffer::new().format(*self)));
+        out.plain(name, itoa::Buffer::new().format(*self));
+    }
+}
+
+/// A number as Java's `Long.parseLong` reads it.
+pub(crate) fn integer(value: Text<'_>) -> Option<i64> {
+    match value.unescaped_bytes() {
+        // So many digits can't overflow.
+        Some(digits)
+            if (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) =>
+        {
+            let number = |number, digit: &u8| number * 10 + i64::from(digit - b'0');
+            Some(digits.iter().fold(0, number))
+        }
+        _ => value.to_str().parse().ok(),
     }
 }
 
@@ -263,11 +300,14 @@ impl FieldValue<'_> for bool {
     const EXPECTED: &'static str = "true or false";
 
     fn read(value: Text<'_>) -> Option<Self> {
-        Some(value.to_str().eq_ignore_ascii_case("true"))
+        Some(match value.unescaped_bytes() {
+            Some(bytes) => bytes.eq_ignore_ascii_case(b"true"),
+            None => value.to_str().eq_ignore_ascii_case("true"),
+        })
     }
 
     fn write(&self, name: &str, out: &mut FieldSink<'_>) {
-        out.text(name, Text::plain(if *self { "true" } else { "false" }));
+        out.plain(name, if *self { "true" } else { "false" });
     }
 }
 
@@ -308,41 +348,67 @@ impl<'o> FieldSink<'o> {
 
     /// Writes one field.
     pub fn text(&mut self, name: &str, value: Text<'_>) {
+        let unescaped;
+        let bytes = match value.unescaped_bytes() {
+            Some(bytes) => bytes,
+            None => {
+                unescaped = value.to_str();
+                unescaped.as_bytes()
+            }
+        };
         match self.codec {
             Codec::Json => {
-                self.out.put_slice(if self.first { b"\"" } else { b",\"" });
-                self.first = false;
-                put_escaped(self.out, name.as_bytes());
-                self.out.put_slice(b"\":\"");
-                match value.unescaped_bytes() {
-                    Some(bytes) => put_escaped(self.out, bytes),
-                    None => put_escaped(self.out, value.to_str().as_bytes()),
-                }
+                self.json_name(name);
+                put_escaped(self.out, bytes);
                 self.out.put_u8(b'"');
             }
-            Codec::Rocketmq => {
-                // Only an echoed name can be too long for this codec; it is left out.
-                let Ok(length) = i16::try_from(name.len()) else {
-                    return;
-                };
-                self.out.put_i16(length);
-                self.out.put_slice(name.as_bytes());
-                put_long_string(self.out, value);
-            }
+            Codec::Rocketmq => self.binary(name, bytes),
         }
+    }
+
+    /// Writes one field whose value needs no escapes.
+    pub fn plain(&mut self, name: &str, value: &str) {
+        match self.codec {
+            Codec::Json => {
+                self.json_name(name);
+                self.out.put_slice(value.as_bytes());
+                self.out.put_u8(b'"');
+            }
+            Codec::Rocketmq => self.binary(name, value.as_bytes()),
+        }
+    }
+
+    /// The name, and all up to where the value goes.
+    fn json_name(&mut self, name: &str) {
+        self.out.put_slice(if self.first { b"\"" } else { b",\"" });
+        self.first = false;
+        put_escaped(self.out, name.as_bytes());
+        self.out.put_slice(b"\":\"");
+    }
+
+    fn binary(&mut self, name: &str, value: &[u8]) {
+        // Only an echoed name can be too long for this codec; it is left out.
+        let Ok(length) = i16::try_from(name.len()) else {
+            return;
+        };
+        self.out.put_i16(length);
+        self.out.put_slice(name.as_bytes());
+        put_long_string(self.out, value);
     }
 }
 
 /// `i32` length and the bytes.
-pub(crate) fn put_long_string(out: &mut BytesMut, value: Text<'_>) {
-    let text;
-    let bytes = match value.unescaped_bytes() {
-        Some(bytes) => bytes,
-        None => {
-            text = value.to_str();
-            text.as_bytes()
-        }
-    };
+pub(crate) fn put_long_string(out: &mut BytesMut, bytes: &[u8]) {
     out.put_i32(bytes.len() as i32);
     out.put_slice(bytes);
+}
+
+/// For the `header!` macro: which of `names` is `key`. They mostly arrive in one order, so `from`, the one behind
+/// the last one found, is tried first.
+#[inline]
+pub(crate) fn position(names: &[&str], key: &[u8], from: usize) -> Option<usize> {
+    match names.get(from) {
+        Some(name) if key == name.as_bytes() => Some(from),
+        _ => names.iter().position(|name| key == name.as_bytes()),
+    }
 }

@@ -39,15 +39,30 @@ macro_rules! header {
         fn decode(
             fields: $crate::command::Fields<$life>,
         ) -> Result<Self, $crate::command::HeaderError> {
-            use $crate::command::{FieldValue, HeaderError};
+            use $crate::command::{FieldValue, HeaderError, position};
+            use $crate::text::Text;
+            #[allow(non_camel_case_types, reason = "they are the fields' names")]
+            enum Field { $($field,)* }
+            const NAMES: &[&str] = &[$($key,)*];
             $(let mut $field: Option<$type> = None;)*
-            for (key, value) in fields.values() {
-                $(if key == $key {
-                    $field = Some(<$type as FieldValue<'_>>::read(value).ok_or_else(|| {
-                        HeaderError::invalid($key, value, <$type as FieldValue<'_>>::EXPECTED)
-                    })?);
-                    continue;
+            let mut next = 0;
+            let mut error = None;
+            fields.each(&mut |key, value, escaped| {
+                let Some(found) = position(NAMES, key, next) else {
+                    return;
+                };
+                next = found + 1;
+                $(if found == Field::$field as usize {
+                    let value = Text::raw(value, escaped);
+                    $field = <$type as FieldValue<'_>>::read(value);
+                    if $field.is_none() {
+                        error = Some(HeaderError::invalid($key, value, <$type as FieldValue<'_>>::EXPECTED));
+                    }
+                    return;
                 })*
+            });
+            if let Some(error) = error {
+                return Err(error);
             }
             Ok(Self {
                 $($field: $field

@@ -55,6 +55,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The next byte that is not blank, left in place.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         while let Some(byte) = self.bytes.get(self.at) {
             match byte {
@@ -75,6 +76,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Between two entries, or at the end of an object or array: takes `,` (true) or `close` (false).
+    #[inline]
     pub(crate) fn more(&mut self, close: u8) -> Result<bool, JsonError> {
         match self.peek() {
             Some(b',') => {
@@ -108,33 +110,56 @@ impl<'a> Scan<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            match memchr::memchr2(b'"', b'\\', rest) {
-                Some(found) => self.at += found,
-                None => {
-                    self.at = self.bytes.len();
-                    return self.wrong("'\"'");
+            self.at = end_of_plain(self.bytes, self.at);
+            match self.bytes.get(self.at) {
+                Some(b'"') => break,
+                Some(_) => {
+                    escaped = true;
+                    let Some(length) = escape::<CHECK>(self.bytes, self.at) else {
+                        self.at += 1;
+                        return self.wrong("a JSON escape");
+                    };
+                    self.at += length;
                 }
+                None => return self.wrong("'\"'"),
             }
-            if self.bytes[self.at] == b'"' {
-                let raw = &self.bytes[start..self.at];
-                self.at += 1;
-                return Ok(Text::raw(raw, escaped));
-            }
-            escaped = true;
-            self.at += if CHECK { self.escape()? } else { 2 };
         }
+        let raw = self.bytes.get(start..self.at).unwrap_or_default();
+        self.at += 1;
+        Ok(Text::raw(raw, escaped))
     }
 
-    fn escape(&mut self) -> Result<usize, JsonError> {
-        match self.bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(2),
-            Some(b'u') if hex_unit(&self.bytes[self.at..]).is_some() => Ok(6),
-            _ => {
-                self.at += 1;
-                self.wrong("a JSON escape")
-            }
+    /// Takes exactly these bytes.
+    #[inline]
+    pub(crate) fn literal<const N: usize>(&mut self, literal: &[u8; N]) -> Option<()> {
+        let found = self.bytes.get(self.at..)?.first_chunk::<N>()? == literal;
+        if found {
+            self.at += N;
         }
+        found.then_some(())
+    }
+
+    /// Takes a number that is not negative.
+    #[inline]
+    pub(crate) fn digits(&mut self) -> Option<i32> {
+        let start = self.at;
+        let mut number = 0_i32;
+        while let Some(digit @ b'0'..=b'9') = self.bytes.get(self.at) {
+            number = number
+                .checked_mul(10)?
+                .checked_add(i32::from(digit - b'0'))?;
+            self.at += 1;
+        }
+        (self.at != start).then_some(number)
+    }
+
+    /// Takes a `"key":"value"` if it is [`compact`] and stands right here.
+    pub(crate) fn compact(&mut self) -> bool {
+        let found = compact::<true>(self.bytes, self.at);
+        if let Some(entry) = &found {
+            self.at = entry.end;
+        }
+        found.is_some()
     }
 
     /// A string, or a number, `true` or `false` as it is written. `None` is JSON's `null`.
@@ -195,6 +220,89 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Length of the escape at `at`; `None` if it is none of JSON's.
+fn escape<const CHECK: bool>(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at + 1) {
+        _ if !CHECK => Some(2),
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Some(2),
+        Some(b'u') if hex_unit(&bytes[at..]).is_some() => Some(6),
+        _ => None,
+    }
+}
+
+/// See [`compact`].
+pub(crate) struct Compact<'a> {
+    pub(crate) key: Text<'a>,
+    pub(crate) value: Text<'a>,
+    /// Behind the value's closing quote.
+    pub(crate) end: usize,
+}
+
+/// The short way through `"key":"value"` without blanks and without escapes in the key, which is how nearly
+/// all fields arrive. `None`: read it the long way.
+#[inline]
+pub(crate) fn compact<const CHECK: bool>(bytes: &[u8], at: usize) -> Option<Compact<'_>> {
+    if *bytes.get(at)? != b'"' {
+        return None;
+    }
+    let key_end = end_of_plain(bytes, at + 1);
+    if bytes.get(key_end..key_end + 3)? != b"\":\"" {
+        return None;
+    }
+    let start = key_end + 3;
+    let mut end = end_of_plain(bytes, start);
+    let mut escaped = false;
+    while *bytes.get(end)? == b'\\' {
+        escaped = true;
+        end = end_of_plain(bytes, end + escape::<CHECK>(bytes, end)?);
+    }
+    Some(Compact {
+        key: Text::raw(&bytes[at + 1..key_end], false),
+        value: Text::raw(&bytes[start..end], escaped),
+        end: end + 1,
+    })
+}
+
+/// Eight times the same byte.
+const fn eight(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// The highest bit of each byte of `word` that is zero; bits above the lowest one found may be wrong.
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(eight(1)) & !word & eight(0x80)
+}
+
+/// Where the next `"` or backslash is, from `at` on; the length if there is none. Eight bytes at a time:
+/// the strings of a header are too short for memchr to pay off.
+#[inline]
+fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let found = zeros(word ^ eight(b'"')) | zeros(word ^ eight(b'\\'));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while bytes
+        .get(at)
+        .is_some_and(|byte| !matches!(byte, b'"' | b'\\'))
+    {
+        at += 1;
+    }
+    at.min(bytes.len())
+}
+
+/// Whether eight bytes are ASCII that is written as it is.
+fn all_plain(chunk: [u8; 8]) -> bool {
+    let word = u64::from_le_bytes(chunk);
+    let high_or_delete = (word | word.wrapping_add(eight(1))) & eight(0x80);
+    let control = word.wrapping_sub(eight(0x20)) & !word & eight(0x80);
+    let quoted = zeros(word ^ eight(b'"')) | zeros(word ^ eight(b'\\'));
+    high_or_delete | control | quoted == 0
+}
+
 /// Appends the inside of a JSON string the way fastjson 1.2.83 writes it: two-letter escapes where JSON has
 /// them, `\u` for the other control characters and U+2028/9, everything else as it is (`/` included).
 pub(crate) fn put_escaped(out: &mut impl BufMut, bytes: &[u8]) {
@@ -203,7 +311,10 @@ pub(crate) fn put_escaped(out: &mut impl BufMut, bytes: &[u8]) {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         if PLAIN[usize::from(byte)] {
-            at += 1;
+            at += match bytes[at..].first_chunk::<8>() {
+                Some(chunk) if all_plain(*chunk) => 8,
+                _ => 1,
+            };
             continue;
         }
         let (unit, used) = match (byte, &bytes[at + 1..]) {

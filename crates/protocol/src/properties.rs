@@ -109,25 +109,37 @@ names! {
 /// without a value. A missing [`VALUE_END`] at the very end is no error. Bytes that are not UTF-8 make a
 /// property invisible.
 pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    properties
-        .split(|byte| *byte == VALUE_END)
-        .filter_map(|entry| {
-            let end = memchr::memchr(NAME_END, entry)?;
-            let (name, value) = (&entry[..end], &entry[end + 1..]);
-            if name.is_empty() || value.is_empty() {
-                return None;
-            }
-            Some((
-                std::str::from_utf8(name).ok()?,
-                std::str::from_utf8(value).ok()?,
-            ))
-        })
+    entries(properties).filter_map(|(name, value)| {
+        Some((
+            std::str::from_utf8(name).ok()?,
+            std::str::from_utf8(value).ok()?,
+        ))
+    })
 }
 
 /// The value of `name`; the last one if it is there several times, as in a Java map.
 pub fn find<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
-    let found = iter(properties).filter(|(known, _)| *known == name);
-    found.map(|(_, value)| value).last()
+    let found = entries(properties).filter(|(known, _)| *known == name.as_bytes());
+    found
+        .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+        .last()
+}
+
+fn entries(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut rest = properties;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let end = memchr::memchr(VALUE_END, rest).unwrap_or(rest.len());
+            let entry = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            let name_end = memchr::memchr(NAME_END, entry).unwrap_or(0);
+            // Neither may be empty.
+            if name_end > 0 && name_end + 1 < entry.len() {
+                return Some((&entry[..name_end], &entry[name_end + 1..]));
+            }
+        }
+        None
+    })
 }
 
 /// Appends one property.

@@ -4,12 +4,12 @@
 use crate::text::Text;
 
 header! {
-    /// Response to HEART_BEAT: fields without a class of their own.
+    /// Response to HEART_BEAT: fields without a class of their own, which 4.x brokers don't send.
     pub struct HeartbeatResponse {
         /// The broker understands heartbeats that leave out subscriptions.
-        support_heartbeat_v2: bool = "IS_SUPPORT_HEART_BEAT_V2",
+        support_heartbeat_v2: bool = "IS_SUPPORT_HEART_BEAT_V2" or false,
         /// The subscriptions differ from what the broker knew.
-        sub_change: bool = "IS_SUB_CHANGE",
+        sub_change: bool = "IS_SUB_CHANGE" or false,
     }
 }
 
