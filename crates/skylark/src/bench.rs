@@ -19,6 +19,7 @@ mod send;
 mod target;
 mod window;
 
+use crate::say;
 use report::{Live, Tally};
 use window::Span;
 
@@ -63,11 +64,12 @@ impl Bench {
             Mode::Consume(consume) => (consume.run()?, consume.length.json),
             Mode::Latency(latency) => (latency.run()?, latency.length.json),
         };
-        if json {
-            println!("{}", serde_json::to_string(&report)?);
+        let text = if json {
+            serde_json::to_string(&report)?
         } else {
-            println!("{report}");
-        }
+            report.to_string()
+        };
+        say(&format!("{text}\n"))?;
         ensure!(report.messages > 0, "no message went through");
         Ok(ExitCode::SUCCESS)
     }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::bench::Bench;
 use crate::inspect::Inspect;
+use crate::say;
 use crate::serve::Started;
 use crate::serve::broker::Broker;
 use crate::serve::namesrv::Namesrv;
@@ -65,7 +66,7 @@ impl Skylark {
             Command::Docs {
                 document: Document::Config,
             } => {
-                print!("{}", crate::config::document::document());
+                say(&crate::config::document::document())?;
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -1,5 +1,6 @@
 //! The skylark binary: what to run is in the arguments, or in the name it is called by.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -30,11 +31,25 @@ fn main() -> ExitCode {
     };
     match command.run(started) {
         Ok(code) => code,
+        // Whoever reads what we print has had enough: `skylark store records DIR | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skylark: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes to standard output at once.
+fn say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// An error and its causes on one line; a cause that its effect quotes already is not said again.

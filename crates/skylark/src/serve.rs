@@ -59,6 +59,13 @@ fn raise_file_limit() {
 #[cfg(not(unix))]
 fn raise_file_limit() {}
 
+/// Says that a server serves. It goes on doing so if nobody listens.
+fn announce(text: &str) {
+    if let Err(error) = crate::say(text) {
+        tracing::debug!(%error, "nobody reads standard output");
+    }
+}
+
 /// Waits for a signal or for a server to fail. From then on a signal ends the process at once, for those whom the orderly end
 /// takes too long.
 async fn stopped(

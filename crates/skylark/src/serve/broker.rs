@@ -12,6 +12,7 @@ use store::Disk;
 
 use super::{Signals, Started};
 use crate::config::{self, Program};
+use crate::say;
 
 #[derive(Args)]
 pub(crate) struct Broker {
@@ -47,7 +48,7 @@ impl Broker {
             self.namesrv.as_deref(),
         )?;
         if self.print || self.print_important {
-            print!("{}", config::print(&options, !self.print));
+            say(&config::print(&options, !self.print))?;
             return Ok(ExitCode::SUCCESS);
         }
         let config = options.config(&super::home()?.join("store"))?;
@@ -94,11 +95,11 @@ async fn serve(
         nameservers => format!(" and name server is {nameservers}"),
     };
     // Scripts wait for the first half, as Apache says it.
-    println!(
-        "The broker[{name}, {}] boot success. serializeType=JSON{registered}, {}",
+    super::announce(&format!(
+        "The broker[{name}, {}] boot success. serializeType=JSON{registered}, {}\n",
         running.advertised(),
         started.ready()
-    );
+    ));
     let code = super::stopped(signals, running.failed()).await?;
     running.shutdown().await?;
     Ok(code)

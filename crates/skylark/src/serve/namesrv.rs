@@ -12,6 +12,7 @@ use store::Disk;
 
 use super::{Signals, Started};
 use crate::config::{self, Program};
+use crate::say;
 
 #[derive(Args)]
 pub(crate) struct Namesrv {
@@ -34,7 +35,7 @@ impl Namesrv {
             None => Vec::new(),
         };
         if self.print {
-            print!("{}", config::print(&config, false));
+            say(&config::print(&config, false))?;
             return Ok(ExitCode::SUCCESS);
         }
         super::run(serve(config, notes, started))
@@ -51,10 +52,10 @@ async fn serve(config: Config, notes: Vec<Note>, started: Started) -> anyhow::Re
     let nameserver = start(config, &kv_path).await?;
     let addr = nameserver.addrs().first().context("it listens nowhere")?;
     // Scripts wait for the first half, as Apache says it.
-    println!(
-        "The Name Server boot success. serializeType=JSON, address {addr}, {}",
+    super::announce(&format!(
+        "The Name Server boot success. serializeType=JSON, address {addr}, {}\n",
         started.ready()
-    );
+    ));
     let code = super::stopped(signals, std::future::pending()).await?;
     nameserver.shutdown().await;
     Ok(code)

@@ -82,10 +82,7 @@ async fn serve(
         cluster: config.cluster.clone(),
     };
     let running = broker::Broker::start(config, Disk::Os, Clock::System).await?;
-    print!(
-        "{}",
-        screen.text(running.addrs(), running.advertised(), &started.ready())
-    );
+    super::announce(&screen.text(running.addrs(), running.advertised(), &started.ready()));
     let code = super::stopped(signals, running.failed()).await?;
     running.shutdown().await?;
     nameserver.shutdown().await;

@@ -199,3 +199,16 @@ fn a_filter_that_can_not_be_read() {
         "SKYLARK_LOG=broker=loud: expected a level, or a list like info,broker=debug",
     );
 }
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = skylark()
+        .args(["broker", "-p"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+}
