@@ -9,26 +9,28 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use protocol::bodies::{
-    ClusterInfo, ConsumerIdList, Heartbeat, KvTable, LockBatch, LockBatchResponse,
-    RegisterBrokerBody, TopicRoute,
+    CheckClientConfig, ClusterInfo, ConsumerIdList, Heartbeat, KvTable, LockBatch,
+    LockBatchResponse, RegisterBrokerBody, TopicList, TopicRoute,
 };
 use protocol::codes::{request, response};
-use protocol::command::{CommandOut, Fields, Head, Header, encode_command};
+use protocol::command::{CommandOut, Fields, Head, Header, NoHeader, encode_command};
 use protocol::frame::{Codec, Frame, split};
 use protocol::headers::client::{
     ConsumerList, HeartbeatResponse, NotifyConsumerIdsChanged, UnregisterClient,
 };
 use protocol::headers::message::{QueryMessage, QueryMessageResponse, ViewMessage};
 use protocol::headers::nameserver::{
-    RegisterBroker, RegisterBrokerResponse, RouteInfo, UnregisterBroker,
+    AddWritePermResponse, DeleteKvConfig, DeleteTopic, GetKvConfig, GetKvConfigResponse,
+    KvListByNamespace, PutKvConfig, RegisterBroker, RegisterBrokerResponse, RouteInfo,
+    TopicsByCluster, UnregisterBroker, WipeWritePermResponse, WritePerm,
 };
 use protocol::headers::offset::{
-    MaxOffset, OffsetResponse, QueryConsumerOffset, UpdateConsumerOffset,
+    MaxOffset, MinOffset, OffsetResponse, QueryConsumerOffset, SearchOffset, UpdateConsumerOffset,
 };
-use protocol::headers::pull::{PullMessage, PullMessageResponse};
+use protocol::headers::pull::{PullMessage, PullMessageResponse, PullRefused};
 use protocol::headers::send::{SendMessage, SendMessageResponse, SendMessageV2, SendRefused};
 use protocol::record::{Record, messages_of_batch};
-use protocol::{fastjson, text::Text};
+use protocol::{fastjson, options, text::Text};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -108,6 +110,9 @@ fn written<'h>(codec: Codec, head: &Head<'_>, header: &impl Header<'h>) -> Bytes
     split(&mut out, FRAME_BYTES_MAX).unwrap().unwrap().header
 }
 
+/// A request that no server knows.
+const UNKNOWN: i32 = 9999;
+
 fn check_request(head: &Head<'_>, frame: &Frame) {
     let body = &frame.body;
     match head.code {
@@ -121,18 +126,21 @@ fn check_request(head: &Head<'_>, frame: &Frame) {
             }
             assert_eq!(out, body);
         }
-        request::PULL_MESSAGE => header::<PullMessage<'_>>(head, frame),
+        request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => {
+            header::<PullMessage<'_>>(head, frame)
+        }
         request::QUERY_MESSAGE => header::<QueryMessage<'_>>(head, frame),
+        request::VIEW_MESSAGE_BY_ID => header::<ViewMessage<'_>>(head, frame),
         request::QUERY_CONSUMER_OFFSET => header::<QueryConsumerOffset<'_>>(head, frame),
         request::UPDATE_CONSUMER_OFFSET => header::<UpdateConsumerOffset<'_>>(head, frame),
+        request::SEARCH_OFFSET_BY_TIMESTAMP => header::<SearchOffset<'_>>(head, frame),
         request::GET_MAX_OFFSET => header::<MaxOffset<'_>>(head, frame),
-        request::VIEW_MESSAGE_BY_ID => header::<ViewMessage<'_>>(head, frame),
+        request::GET_MIN_OFFSET => header::<MinOffset<'_>>(head, frame),
         request::HEART_BEAT => json::<Heartbeat>(body),
+        request::CHECK_CLIENT_CONFIG => json::<CheckClientConfig>(body),
         request::UNREGISTER_CLIENT => header::<UnregisterClient<'_>>(head, frame),
         request::GET_CONSUMER_LIST_BY_GROUP => header::<ConsumerList<'_>>(head, frame),
-        request::NOTIFY_CONSUMER_IDS_CHANGED => {
-            header::<NotifyConsumerIdsChanged<'_>>(head, frame);
-        }
+        request::NOTIFY_CONSUMER_IDS_CHANGED => header::<NotifyConsumerIdsChanged<'_>>(head, frame),
         request::LOCK_BATCH_MQ | request::UNLOCK_BATCH_MQ => json::<LockBatch>(body),
         request::REGISTER_BROKER => {
             header::<RegisterBroker<'_>>(head, frame);
@@ -140,7 +148,21 @@ fn check_request(head: &Head<'_>, frame: &Frame) {
         }
         request::UNREGISTER_BROKER => header::<UnregisterBroker<'_>>(head, frame),
         request::GET_ROUTEINFO_BY_TOPIC => header::<RouteInfo<'_>>(head, frame),
-        request::GET_BROKER_CLUSTER_INFO => assert!(body.is_empty()),
+        request::PUT_KV_CONFIG => header::<PutKvConfig<'_>>(head, frame),
+        request::GET_KV_CONFIG => header::<GetKvConfig<'_>>(head, frame),
+        request::DELETE_KV_CONFIG => header::<DeleteKvConfig<'_>>(head, frame),
+        request::GET_KVLIST_BY_NAMESPACE => header::<KvListByNamespace<'_>>(head, frame),
+        request::GET_TOPICS_BY_CLUSTER => header::<TopicsByCluster<'_>>(head, frame),
+        request::WIPE_WRITE_PERM_OF_BROKER | request::ADD_WRITE_PERM_OF_BROKER => {
+            header::<WritePerm<'_>>(head, frame);
+        }
+        request::DELETE_TOPIC_IN_NAMESRV => header::<DeleteTopic<'_>>(head, frame),
+        request::GET_BROKER_CLUSTER_INFO
+        | request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER
+        | request::GET_SYSTEM_TOPIC_LIST_FROM_NS
+        | request::GET_SYSTEM_TOPIC_LIST_FROM_BROKER
+        | request::GET_NAMESRV_CONFIG
+        | UNKNOWN => header::<NoHeader>(head, frame),
         other => panic!("request {other} has no check here: add one"),
     }
 }
@@ -155,10 +177,10 @@ fn check_response(code: i32, head: &Head<'_>, frame: &Frame) {
                 false => header::<SendRefused<'_>>(head, frame),
             }
         }
-        request::PULL_MESSAGE => {
-            // Refusals have none of the fields; see `PullRefused`.
-            if ok || head.fields.find("nextBeginOffset").is_some() {
-                header::<PullMessageResponse>(head, frame);
+        request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => {
+            match head.fields.find("nextBeginOffset") {
+                Some(_) => header::<PullMessageResponse>(head, frame),
+                None => header::<PullRefused>(head, frame),
             }
             records(body);
         }
@@ -167,7 +189,12 @@ fn check_response(code: i32, head: &Head<'_>, frame: &Frame) {
             records(body);
         }
         request::VIEW_MESSAGE_BY_ID => records(body),
-        request::QUERY_CONSUMER_OFFSET | request::GET_MAX_OFFSET if ok => {
+        request::QUERY_CONSUMER_OFFSET
+        | request::SEARCH_OFFSET_BY_TIMESTAMP
+        | request::GET_MAX_OFFSET
+        | request::GET_MIN_OFFSET
+            if ok =>
+        {
             header::<OffsetResponse>(head, frame);
         }
         request::HEART_BEAT => header::<HeartbeatResponse>(head, frame),
@@ -185,10 +212,22 @@ fn check_response(code: i32, head: &Head<'_>, frame: &Frame) {
             let route: TopicRoute = fastjson::from_slice(body).unwrap();
             assert_eq!(fastjson::to_vec_standard(&route), **body);
         }
-        _ => assert!(
-            body.is_empty(),
-            "the body of a response to {code} has no check here: add one"
-        ),
+        request::GET_KV_CONFIG => header::<GetKvConfigResponse<'_>>(head, frame),
+        request::GET_KVLIST_BY_NAMESPACE if ok => json::<KvTable>(body),
+        request::WIPE_WRITE_PERM_OF_BROKER => header::<WipeWritePermResponse>(head, frame),
+        request::ADD_WRITE_PERM_OF_BROKER => header::<AddWritePermResponse>(head, frame),
+        request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER
+        | request::GET_TOPICS_BY_CLUSTER
+        | request::GET_SYSTEM_TOPIC_LIST_FROM_NS
+        | request::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => json::<TopicList>(body),
+        request::GET_NAMESRV_CONFIG => assert!(!options::parse(body).unwrap().is_empty()),
+        _ => {
+            header::<NoHeader>(head, frame);
+            assert!(
+                body.is_empty(),
+                "a response to {code} has a body and no check here: add one"
+            );
+        }
     }
 }
 
@@ -200,11 +239,15 @@ fn header<'f, H: Header<'f>>(head: &Head<'f>, frame: &Frame) {
         header: again,
         ..frame.clone()
     };
+    let again = pairs(again.head().unwrap().fields);
     let mut arrived = pairs(head.fields);
     // Java reads an empty string of the binary codec as null.
     let is_null = |value: &str| frame.codec == Codec::Rocketmq && value.is_empty();
-    arrived.retain(|key, value| !INHERITED.contains(&key.as_str()) && !is_null(value));
-    assert_eq!(pairs(again.head().unwrap().fields), arrived);
+    arrived.retain(|key, value| {
+        let unread = INHERITED.contains(&key.as_str()) && !again.contains_key(key);
+        !unread && !is_null(value)
+    });
+    assert_eq!(again, arrived);
 }
 
 fn pairs(fields: Fields<'_>) -> BTreeMap<String, String> {
