@@ -22,11 +22,15 @@
 //! | | 1 + n | topic (magic v2: 2 + n) |
 //! | | 2 + n | properties |
 
+mod batch;
+
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::{BufMut, BytesMut};
 
 use crate::{LogOffset, QueueOffset};
+
+pub use batch::{BatchMessage, messages_of_batch};
 
 /// Magic of a record whose topic length is one byte.
 pub const MAGIC_V1: u32 = 0xDAA3_20A7;
@@ -388,107 +392,6 @@ pub fn stamp(
     record[28..36].copy_from_slice(&log_offset.0.to_be_bytes());
     record[store_timestamp_at..store_timestamp_at + 8]
         .copy_from_slice(&store_timestamp.to_be_bytes());
-}
-
-/// Smallest message of a batch.
-const BATCH_MESSAGE_MIN: usize = 22;
-
-/// One message of a SEND_BATCH_MESSAGE body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchMessage<'a> {
-    /// The application's own number.
-    pub flag: i32,
-    /// Its body.
-    pub body: &'a [u8],
-    /// Its properties.
-    pub properties: &'a [u8],
-}
-
-impl BatchMessage<'_> {
-    /// Appends it to a batch's body.
-    pub fn encode(&self, out: &mut BytesMut) -> Result<(), RecordError> {
-        limit("properties", self.properties.len(), PROPERTIES_MAX)?;
-        limit("body", self.body.len(), BODY_MAX)?;
-        out.put_u32((BATCH_MESSAGE_MIN + self.body.len() + self.properties.len()) as u32);
-        out.put_u64(0);
-        out.put_i32(self.flag);
-        out.put_u32(self.body.len() as u32);
-        out.put_slice(self.body);
-        out.put_u16(self.properties.len() as u16);
-        out.put_slice(self.properties);
-        Ok(())
-    }
-}
-
-/// The messages of a batch: `i32` size, magic (0), crc (0), flag, `i32` length and body, `i16` length and
-/// properties, one after the other. Ends after the first error.
-pub fn messages_of_batch(
-    body: &[u8],
-) -> impl Iterator<Item = Result<BatchMessage<'_>, RecordError>> {
-    let mut rest = body;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let message = batch_message(rest).map(|(message, size)| {
-            rest = &rest[size..];
-            message
-        });
-        if message.is_err() {
-            rest = &[];
-        }
-        Some(message)
-    })
-}
-
-fn batch_message(bytes: &[u8]) -> Result<(BatchMessage<'_>, usize), RecordError> {
-    let mut front = Reader {
-        bytes,
-        at: 0,
-        size: bytes.len(),
-    };
-    let claimed = front.int()?;
-    let size = match usize::try_from(claimed) {
-        Ok(size) if size >= BATCH_MESSAGE_MIN => size,
-        _ => {
-            return Err(RecordError::Length {
-                field: "message of the batch",
-                found: i64::from(claimed),
-                size: bytes.len() as i64,
-            });
-        }
-    };
-    let Some(bytes) = bytes.get(..size) else {
-        return Err(RecordError::Truncated {
-            need: size,
-            have: bytes.len(),
-        });
-    };
-    let mut rest = Reader {
-        bytes,
-        at: 12,
-        size,
-    };
-    let flag = rest.int()?;
-    let length = i64::from(rest.int()?);
-    let body = rest.part("body", length)?;
-    let length = i64::from(rest.short()?);
-    let properties = rest.part("properties", length)?;
-    if rest.at != size {
-        return Err(RecordError::Length {
-            field: "all parts",
-            found: rest.at as i64,
-            size: size as i64,
-        });
-    }
-    Ok((
-        BatchMessage {
-            flag,
-            body,
-            properties,
-        },
-        size,
-    ))
 }
 
 fn limit(field: &'static str, found: usize, limit: usize) -> Result<(), RecordError> {

@@ -1,6 +1,7 @@
 //! Files, oddities and refusals.
 
 use super::*;
+use crate::{option_enum, options};
 
 option_enum! {
     enum Flush {
