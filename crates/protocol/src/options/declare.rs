@@ -1,6 +1,6 @@
 //! The macros that declare options.
 
-/// Declares a struct of options: typed public fields, [`Default`], and [`OptionSet`].
+/// Declares a struct of options: typed public fields, [`Default`], and [`OptionSet`](crate::options::OptionSet).
 ///
 /// ```
 /// protocol::options! {
