@@ -10,9 +10,9 @@ use protocol::fastjson;
 use protocol::headers::nameserver::{RegisterBroker, UnregisterBroker};
 use protocol::record::crc31;
 use protocol::text::Text;
+use remoting::clock::monotonic;
 use remoting::{Body, Connection, Limits, NoRequests};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::limits;
@@ -103,7 +103,7 @@ pub(crate) async fn run(broker: Arc<Broker>, index: usize, shutdown: impl Future
             let telling = *version.borrow_and_update();
             let told = link.register(&broker).await;
             note(nameserver, told, telling);
-            let pause = Instant::now() + broker.config.register_period;
+            let pause = monotonic() + broker.config.register_period;
             tokio::select! {
                 () = tokio::time::sleep_until(pause) => {}
                 // The registration keeps its own sender.

@@ -336,7 +336,7 @@ impl Running {
         });
         match closing.await {
             Ok(closed) => closed,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => std::panic::resume_unwind(Box::new(error)),
         }
     }
 }

@@ -147,7 +147,8 @@ impl Bell {
         }
     }
 
-    fn stop(&self) {
+    /// Ends the thread that listens.
+    pub(crate) fn stop(&self) {
         *self.stopping.lock() = true;
         self.rung.notify_one();
     }

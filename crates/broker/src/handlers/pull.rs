@@ -11,9 +11,9 @@ use protocol::codes::{request, response};
 use protocol::command::HeaderError;
 use protocol::headers::pull::{PullMessage, PullMessageResponse, PullRefused};
 use protocol::tags::TagFilter;
+use remoting::clock::{Instant, monotonic};
 use remoting::{Body, Peer, ReplyTo, Request};
 use store::{Queue, Read, ReadLimits, ReadStatus, Store};
-use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::clients::Subscription;
@@ -286,7 +286,7 @@ fn hold(broker: &Broker, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read: Rea
     reply.hold();
     let peer = reply.peer().id();
     let (store, stopped) = (broker.store.clone(), broker.holds.stopped());
-    let deadline = Instant::now() + Duration::from_millis(wait_ms.unsigned_abs());
+    let deadline = monotonic() + Duration::from_millis(wait_ms.unsigned_abs());
     broker.holds.start(peer, async move {
         let _place = place;
         match pull.wait(&store, deadline, stopped).await {
@@ -334,7 +334,7 @@ impl Pull {
                 return Ok(read);
             }
             from = read.next;
-            deadline = deadline.min(Instant::now() + limits::HOLD_SKIPPED_MAX);
+            deadline = deadline.min(monotonic() + limits::HOLD_SKIPPED_MAX);
             skipped = Some(read);
         }
     }

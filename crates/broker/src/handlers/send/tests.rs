@@ -7,6 +7,7 @@ use protocol::properties;
 use protocol::record::Record;
 use remoting::Reply;
 use store::ReadLimits;
+use store::disk::{Fault, FaultError, FaultOn};
 
 use crate::testing::{Client, Fixture, field};
 
@@ -373,5 +374,123 @@ async fn many_sends_at_once_are_all_answered() {
         counts, [125; 4],
         "messages without a queue are spread evenly"
     );
+    fixture.stop().await;
+}
+
+fn failing(on: FaultOn, path: &str, error: FaultError) -> Fault {
+    Fault {
+        on,
+        path: path.into(),
+        after: 0,
+        error,
+        sticky: true,
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_sync_nothing_is_acknowledged_any_more_and_what_was_can_be_read() {
+    let fixture = Fixture::with(|config| config.store.sync_flush = true).await;
+    let client = fixture.client().await;
+    send(&client, &[], "kept", (0, "")).await;
+    fixture
+        .sim
+        .fail(failing(FaultOn::Sync, "commitlog", FaultError::Io));
+    let reply = send(&client, &[], "lost", (14, "sealed after a failed sync")).await;
+    assert!(field(&reply, "msgId").is_none() && field(&reply, "MSG_REGION").is_some());
+    fixture.sim.heal();
+    send(&client, &[], "refused", (14, "sealed after a failed sync")).await;
+    assert_eq!(stored(&fixture, "Orders", 0).len(), 1);
+    drop(client);
+    assert!(
+        fixture.running.shutdown().await.is_err(),
+        "a sealed store says so"
+    );
+}
+
+#[tokio::test]
+async fn a_failed_write_fails_that_send_only() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    send(&client, &[], "one", (0, "")).await;
+    fixture
+        .sim
+        .fail(failing(FaultOn::Write, "commitlog", FaultError::Io));
+    send(&client, &[], "two", (14, "The message was not stored")).await;
+    fixture.sim.heal();
+    let reply = send(&client, &[], "three", (0, "")).await;
+    assert_eq!(
+        field(&reply, "queueOffset").as_deref(),
+        Some("1"),
+        "no offset is lost"
+    );
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_sends_until_there_is_room() {
+    let fixture = Fixture::with(|config| {
+        config.store.log_file_bytes = 64 << 10;
+        config.message_bytes_max = 20_000;
+    })
+    .await;
+    let client = fixture.client().await;
+    let body = "x".repeat(20_000);
+    send(&client, &[], &body, (0, "")).await;
+    fixture.sim.set_capacity(Some(fixture.sim.used()));
+    let mut accepted = 1;
+    while client
+        .call(
+            SEND_MESSAGE_V2,
+            &crate::testing::Raw(&fields(&[])),
+            body.clone().into_bytes(),
+        )
+        .await
+        .code
+        == 0
+    {
+        accepted += 1;
+        assert!(accepted < 100, "the disk is full at some time");
+    }
+    send(
+        &client,
+        &[],
+        &body,
+        (14, "The message was not stored: disk full"),
+    )
+    .await;
+    assert_eq!(
+        stored(&fixture, "Orders", 0).len(),
+        accepted,
+        "what is there can be consumed"
+    );
+    fixture.sim.set_capacity(None);
+    send(&client, &[], &body, (0, "")).await;
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_flush_is_told_with_the_messages_place() {
+    let fixture = Fixture::with(|config| {
+        config.store.sync_flush = true;
+        config.sync_flush_timeout = std::time::Duration::from_millis(20);
+    })
+    .await;
+    let client = fixture.client().await;
+    // The flusher flushes once more when it stops, and lets go of its bell.
+    let bell = &fixture.broker().flush_bell;
+    let held = std::sync::Arc::strong_count(bell);
+    bell.stop();
+    while std::sync::Arc::strong_count(bell) == held {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let reply = send(&client, &[], "x", (10, "")).await;
+    assert_eq!(field(&reply, "queueOffset").as_deref(), Some("0"));
+    assert_eq!(field(&reply, "msgId").map(|id| id.len()), Some(32));
+    assert!(
+        stored(&fixture, "Orders", 0).is_empty(),
+        "nobody sees it yet"
+    );
+    fixture.broker().flush();
+    assert_eq!(stored(&fixture, "Orders", 0).len(), 1);
     fixture.stop().await;
 }
