@@ -136,8 +136,11 @@ pub async fn connect(addr: &str, timeout: Duration) -> Result<Stream, ConnectErr
     }
 }
 
+/// A socket that blocks: for those who live on threads of their own.
+pub use std::net::TcpStream as BlockingStream;
+
 /// A plain blocking socket, for load generators that do their own framing on threads of their own.
-pub fn connect_blocking(addr: &str, timeout: Duration) -> io::Result<std::net::TcpStream> {
+pub fn connect_blocking(addr: &str, timeout: Duration) -> io::Result<BlockingStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for candidate in addr.to_socket_addrs()? {
         match std::net::TcpStream::connect_timeout(&candidate, timeout) {

@@ -106,14 +106,7 @@ struct Layout {
 impl Layout {
     /// Whether a broker holds the directory's lock. Asking changes nothing.
     fn is_in_use(&self) -> anyhow::Result<bool> {
-        let path = self.paths.root.join("lock");
-        if !self.disk.exists(&path) {
-            return Ok(false);
-        }
-        match self.disk.lock(&path) {
-            Ok(_released_at_once) => Ok(false),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(true),
-            Err(error) => Err(error).context("can't tell whether a broker is running"),
-        }
+        let locked = self.disk.is_locked(&self.paths.root.join("lock"));
+        locked.context("can't tell whether a broker is running")
     }
 }

@@ -214,6 +214,12 @@ impl Disk {
         on!(self, path, space(path))
     }
 
+    /// Whether somebody holds the lock, Apache's broker too. Unlike an attempt to take it this writes nothing; an absent
+    /// file is not locked.
+    pub fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        on!(self, path, is_locked(path))
+    }
+
     /// Takes the lock on a store directory: kind `WouldBlock` if another process (or another
     /// part of this one) holds it. Excludes Apache's broker too.
     pub fn lock(&self, path: &Path) -> io::Result<Lock> {

@@ -12,8 +12,7 @@ use protocol::command::{
     CommandOut, Head, HeadError, Header, binary_head, encode_command, json_head,
 };
 use protocol::frame::{Codec, cut};
-
-type BlockingStream = std::net::TcpStream;
+use remoting::net::BlockingStream;
 
 /// How long a broker may take to answer, held pulls (15 s) included.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(40);

@@ -110,6 +110,14 @@ fn a_store_in_use() {
         "store {path}: the store is in use by another process: {path}/lock: operation would block"
     );
     check_failure(&mut standalone(dir.path()), &line);
+    let line = format!("a broker is running on {path}; stop it first");
+    check_failure(skylark().args(["store", "verify"]).arg(dir.path()), &line);
+    let (code, _, said) = run(skylark().args(["store", "queues"]).arg(dir.path()));
+    assert_eq!(code, Some(0));
+    assert!(
+        said.starts_with("a broker is running on this directory"),
+        "{said}"
+    );
     server.stop();
 }
 

@@ -135,12 +135,40 @@ pub(super) fn lock(path: &Path) -> io::Result<OsFile> {
     Ok(file)
 }
 
+pub(super) fn is_locked(path: &Path) -> io::Result<bool> {
+    let file = match open_read(path) {
+        Ok(file) => file.0,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // A shared lock needs no right to write.
+    let taken = match file.try_lock_shared() {
+        Ok(()) => share_with_java(&file),
+        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+        Err(TryLockError::Error(error)) => Err(error),
+    };
+    match taken {
+        Ok(()) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Java locks with fcntl, which the flock of `try_lock` neither sees nor stops. fcntl alone
 /// would not do: it never refuses the same process.
 #[cfg(unix)]
 fn exclude_java(file: &StdFile) -> io::Result<()> {
-    use rustix::fs::{FlockOperation, fcntl_lock};
-    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+    fcntl(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+}
+
+#[cfg(unix)]
+fn share_with_java(file: &StdFile) -> io::Result<()> {
+    fcntl(file, rustix::fs::FlockOperation::NonBlockingLockShared)
+}
+
+#[cfg(unix)]
+fn fcntl(file: &StdFile, operation: rustix::fs::FlockOperation) -> io::Result<()> {
+    match rustix::fs::fcntl_lock(file, operation) {
         Ok(()) => Ok(()),
         Err(rustix::io::Errno::ACCESS) => Err(io::ErrorKind::WouldBlock.into()),
         Err(error) => Err(error.into()),
@@ -150,6 +178,11 @@ fn exclude_java(file: &StdFile) -> io::Result<()> {
 /// On Windows both use LockFileEx.
 #[cfg(not(unix))]
 fn exclude_java(_: &StdFile) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn share_with_java(_: &StdFile) -> io::Result<()> {
     Ok(())
 }
 

@@ -295,6 +295,14 @@ impl SimDisk {
         })
     }
 
+    pub(super) fn is_locked(self: &Arc<Self>, path: &Path) -> io::Result<bool> {
+        match self.open_read(path) {
+            Ok(file) => Ok(self.state.lock().locked.contains(&file.path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn lock(self: &Arc<Self>, path: &Path) -> io::Result<SimLock> {
         let file = self.open_write(path)?;
         let mut state = self.state.lock();

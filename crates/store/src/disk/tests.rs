@@ -134,9 +134,12 @@ fn names() {
 fn locks_once() {
     on_both(|disk, root| {
         let path = root.join("lock");
+        assert!(!disk.is_locked(&path).unwrap() && !disk.exists(&path));
         let lock = disk.lock(&path).unwrap();
+        assert!(disk.is_locked(&path).unwrap());
         assert_eq!(disk.lock(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
         drop(lock);
+        assert!(!disk.is_locked(&path).unwrap());
         let _lock = disk.lock(&path).unwrap();
         assert_eq!(disk.read(&path).unwrap(), b"lock");
     });
