@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
-use remoting::clock::{Instant, monotonic};
+use remoting::clock::{Clock, Instant, monotonic};
+use store::Disk;
 
 use crate::logging;
 
@@ -59,6 +61,21 @@ fn raise_file_limit() {
 #[cfg(not(unix))]
 fn raise_file_limit() {}
 
+/// How long a start waits for nameservers to take note of the broker. One that is down does not hold it up.
+const REGISTRATION_WAIT: Duration = Duration::from_secs(1);
+
+/// Starts a broker that clients can find, as far as nameservers are there.
+async fn start_broker(config: ::broker::Config) -> anyhow::Result<::broker::Running> {
+    let running = ::broker::Broker::start(config, Disk::Os, Clock::System).await?;
+    if tokio::time::timeout(REGISTRATION_WAIT, running.registered())
+        .await
+        .is_err()
+    {
+        tracing::info!("serving, though not every nameserver has answered yet");
+    }
+    Ok(running)
+}
+
 /// Says that a server serves. It goes on doing so if nobody listens.
 fn announce(text: &str) {
     if let Err(error) = crate::say(text) {
@@ -93,7 +110,7 @@ async fn stopped(
 /// Exit status after a second signal: 128 and the number of SIGINT.
 const ABANDONED: i32 = 130;
 
-/// Signals to end; taken over at the start, so that none comes too early.
+/// Signals to end. Taken over once a server serves: a start may be broken off like a crash, and is recovered from like one.
 #[cfg(unix)]
 struct Signals {
     interrupt: tokio::signal::unix::Signal,

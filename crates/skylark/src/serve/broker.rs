@@ -7,8 +7,6 @@ use anyhow::bail;
 use broker::{Config, Options};
 use clap::Args;
 use protocol::options::Note;
-use remoting::clock::Clock;
-use store::Disk;
 
 use super::{Signals, Started};
 use crate::config::{self, Program};
@@ -87,13 +85,13 @@ async fn serve(
             "the argument {argument} has no effect, as with Apache's mqbroker; put it into the file given with -c"
         );
     }
-    let signals = Signals::listen()?;
     let (name, nameservers) = (config.broker_name.clone(), config.nameservers.join(";"));
-    let running = broker::Broker::start(config, Disk::Os, Clock::System).await?;
+    let running = super::start_broker(config).await?;
     let registered = match &*nameservers {
         "" => String::new(),
         nameservers => format!(" and name server is {nameservers}"),
     };
+    let signals = Signals::listen()?;
     // Scripts wait for the first half, as Apache says it.
     super::announce(&format!(
         "The broker[{name}, {}] boot success. serializeType=JSON{registered}, {}\n",

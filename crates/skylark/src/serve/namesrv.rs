@@ -44,13 +44,13 @@ impl Namesrv {
 
 async fn serve(config: Config, notes: Vec<Note>, started: Started) -> anyhow::Result<ExitCode> {
     config::log(&notes);
-    let signals = Signals::listen()?;
     let kv_path = match &config.kv_config_path {
         Some(path) => PathBuf::from(path),
         None => super::home()?.join("namesrv").join("kvConfig.json"),
     };
     let nameserver = start(config, &kv_path).await?;
     let addr = nameserver.addrs().first().context("it listens nowhere")?;
+    let signals = Signals::listen()?;
     // Scripts wait for the first half, as Apache says it.
     super::announce(&format!(
         "The Name Server boot success. serializeType=JSON, address {addr}, {}\n",

@@ -9,8 +9,6 @@ use anyhow::Context;
 use broker::{Config, Options};
 use clap::Args;
 use protocol::options::Note;
-use remoting::clock::Clock;
-use store::Disk;
 
 use super::{Signals, Started};
 use crate::config;
@@ -53,7 +51,6 @@ async fn serve(
     started: Started,
 ) -> anyhow::Result<ExitCode> {
     config::log(&notes);
-    let signals = Signals::listen()?;
     let bind_address = config.bind_address.to_string();
     let namesrv = namesrv::Config {
         listen_port: namesrv_port,
@@ -81,7 +78,8 @@ async fn serve(
         name: config.broker_name.clone(),
         cluster: config.cluster.clone(),
     };
-    let running = broker::Broker::start(config, Disk::Os, Clock::System).await?;
+    let running = super::start_broker(config).await?;
+    let signals = Signals::listen()?;
     super::announce(&screen.text(running.addrs(), running.advertised(), &started.ready()));
     let code = super::stopped(signals, running.failed()).await?;
     running.shutdown().await?;
