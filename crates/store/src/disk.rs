@@ -303,6 +303,15 @@ impl File {
         }
     }
 
+    /// From here on the file holds nothing but zeros: its end where the platform can't tell. To be
+    /// asked before reading: some file systems take what was read for data.
+    pub fn data_end(&self) -> io::Result<u64> {
+        match self {
+            File::Os(file) => file.data_end(),
+            File::Sim(file) => file.data_end(),
+        }
+    }
+
     /// Makes content and length survive a power cut. After an error what was written since the
     /// last success may or may not be on disk, and no later call will put it there.
     pub fn sync_data(&self) -> io::Result<()> {

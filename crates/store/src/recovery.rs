@@ -55,6 +55,14 @@ pub(crate) struct Ground<'a> {
     pub(crate) checkpoint: &'a Checkpoint,
     /// The abort file was there.
     pub(crate) crashed: bool,
+    /// Since then the machine has lost what it had not written; `None` if that can't be known.
+    pub(crate) lost_power: Option<bool>,
+}
+
+/// See [`Ground::lost_power`].
+pub(crate) fn lost_power(disk: &Disk, checkpoint: &Checkpoint) -> Option<bool> {
+    let then = checkpoint.extra.as_ref()?.boot?;
+    Some(then != disk.boot_id()?)
 }
 
 /// What the store goes on with.
@@ -68,7 +76,8 @@ pub(crate) struct Recovered {
 }
 
 /// How a scan ended.
-struct Scanned {
+struct Scanned<'a> {
+    scan: LogScan<'a>,
     end: i64,
     last_ms: i64,
     bad: Vec<BadRange>,
@@ -87,7 +96,7 @@ impl Ground<'_> {
             false => log_min,
         };
         let mut again = false;
-        let scanned = loop {
+        let mut scanned = loop {
             let deeper = match self.keep_before(start, again)? {
                 Some(deeper) => Some(deeper),
                 None => {
@@ -105,7 +114,7 @@ impl Ground<'_> {
             };
             again = true;
         };
-        let cut = self.cut_log(scanned.end)? || scanned.refused;
+        let cut = self.cut_log(scanned.end, &mut scanned.scan)? || scanned.refused;
         self.log.set_end(scanned.end);
         for queue in self.table.all() {
             self.queues.find_min(&queue, log_min)?;
@@ -154,9 +163,7 @@ impl Ground<'_> {
         };
         let start = match &self.checkpoint.extra {
             Some(_) if !self.queues.any_files(&self.table.all()) => log_min,
-            Some(extra) if self.crashed && self.lost_power() != Some(false) => {
-                extra.queues_durable.0
-            }
+            Some(extra) if self.crashed && self.lost_power != Some(false) => extra.queues_durable.0,
             Some(extra) => extra.queues_written.0,
             None if self.crashed => self.start_by_time()?,
             None => self.start_by_queues()?,
@@ -167,13 +174,6 @@ impl Ground<'_> {
             None => newest.start.min(start),
         };
         Ok(start.max(log_min))
-    }
-
-    /// Whether the machine has lost what it had not written since the checkpoint; `None` if
-    /// that can't be known.
-    fn lost_power(&self) -> Option<bool> {
-        let then = self.checkpoint.extra.as_ref()?.boot?;
-        Some(then != self.disk.boot_id()?)
     }
 
     /// What Java closed: its queues have all records. The last one is read to know its time.
@@ -237,10 +237,10 @@ impl Ground<'_> {
         Ok(last_ms)
     }
 
-    fn scan(&self, start: i64) -> io::Result<Scanned> {
-        let mut scan = LogScan::new(self.log, start);
+    fn scan(&self, start: i64) -> io::Result<Scanned<'_>> {
         let mut redispatch = Redispatch::new(self, start);
         let mut scanned = Scanned {
+            scan: LogScan::new(self.log, start),
             end: start,
             last_ms: 0,
             bad: Vec::new(),
@@ -248,7 +248,7 @@ impl Ground<'_> {
             deeper: None,
         };
         loop {
-            match scan.next()? {
+            match scanned.scan.next()? {
                 Step::Record(outline) if self.is_torn(&outline) => {
                     scanned.end = outline.log_offset.0;
                     scanned.refused = true;
@@ -290,7 +290,7 @@ impl Ground<'_> {
         match &self.checkpoint.extra {
             Some(extra) => {
                 self.crashed
-                    && self.lost_power() == Some(true)
+                    && self.lost_power == Some(true)
                     && !extra.sync_flush
                     && bad >= extra.log_durable
             }
@@ -306,22 +306,21 @@ impl Ground<'_> {
     }
 
     /// Nothing stays behind the end that could ever be taken for a record.
-    fn cut_log(&self, end: i64) -> io::Result<bool> {
+    fn cut_log(&self, end: i64, scan: &mut LogScan<'_>) -> io::Result<bool> {
         let mut cut = false;
         for segment in self.log.segments() {
-            let from = (end - segment.start).max(0) as u64;
-            let to = self.log.file_bytes() as u64;
-            if from >= to {
+            if segment.start + self.log.file_bytes() <= end {
                 continue;
             }
+            let data_end = scan.data_end(&segment)?;
             let file = self.log.file(&segment)?;
-            if is_blank(&file, from, to)? {
-                continue;
+            let from = (end - segment.start).max(0) as u64;
+            if !is_blank(&file, from, (data_end - segment.start) as u64)? {
+                cut = true;
+                file.set_len(from)?;
+                file.allocate(self.log.file_bytes() as u64)?;
+                file.sync_data()?;
             }
-            cut = true;
-            file.set_len(from)?;
-            file.allocate(to)?;
-            file.sync_data()?;
         }
         Ok(cut)
     }
@@ -377,17 +376,13 @@ pub(crate) fn is_blank(file: &File, from: u64, to: u64) -> io::Result<bool> {
     let mut at = from;
     let mut bytes = vec![0; 64 << 10];
     while at < to {
-        match file.data_from(at)? {
-            None => return Ok(true),
-            Some(data) => at = at.max(data),
-        }
-        let count = file.read_at(&mut bytes, at)?;
-        let count = count.min((to.saturating_sub(at)) as usize);
-        if count == 0 {
-            return Ok(true);
-        }
+        let wanted = bytes.len().min((to - at) as usize);
+        let count = file.read_at(&mut bytes[..wanted], at)?;
         if bytes[..count].iter().any(|byte| *byte != 0) {
             return Ok(false);
+        }
+        if count == 0 {
+            break;
         }
         at += count as u64;
     }

@@ -118,6 +118,7 @@ impl Store {
             queues: &queues,
             checkpoint: &checkpoint,
             crashed,
+            lost_power: recovery::lost_power(&disk, &checkpoint),
         };
         let recovered = ground.recover()?;
         log.set_durable(recovered.durable);

@@ -195,7 +195,7 @@ impl QueueFiles {
     /// Zeroes a file from a position on, unless it is so already.
     fn wipe(&self, queue: &Arc<Queue>, start: i64, from: u64) -> io::Result<()> {
         let file = self.open(queue, start, true)?;
-        if is_blank(&file, from, self.file_bytes as u64)? {
+        if is_blank(&file, from, file.data_end()?)? {
             return Ok(());
         }
         file.set_len(from)?;

@@ -273,6 +273,29 @@ impl OsFile {
         self.anything_from(pos)
     }
 
+    #[cfg(target_os = "linux")]
+    pub(super) fn data_end(&self) -> io::Result<u64> {
+        use rustix::fs::{SeekFrom, seek};
+        use rustix::io::Errno;
+        let len = self.len()?;
+        let mut end = 0;
+        while end < len {
+            let data = match seek(&self.0, SeekFrom::Data(end)) {
+                Ok(data) => data,
+                Err(Errno::NXIO) => break,
+                Err(Errno::INVAL) => return Ok(len),
+                Err(error) => return Err(error.into()),
+            };
+            end = seek(&self.0, SeekFrom::Hole(data))?;
+        }
+        Ok(end)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn data_end(&self) -> io::Result<u64> {
+        self.len()
+    }
+
     fn anything_from(&self, pos: u64) -> io::Result<Option<u64>> {
         Ok((pos < self.len()?).then_some(pos))
     }

@@ -440,6 +440,14 @@ impl SimFile {
         Ok(self.content.lock().data_from(pos))
     }
 
+    pub(super) fn data_end(&self) -> io::Result<u64> {
+        self.disk
+            .state
+            .lock()
+            .pass(FaultOn::Read, Path::new(&self.path))?;
+        Ok(self.content.lock().data_end())
+    }
+
     fn change(&self) -> io::Result<parking_lot::MutexGuard<'_, State>> {
         if !self.writable {
             return Err(io::ErrorKind::PermissionDenied.into());

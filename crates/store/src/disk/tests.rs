@@ -62,12 +62,15 @@ fn finds_data_behind_holes() {
     on_both(|disk, root| {
         let file = disk.open_write(&root.join("a")).unwrap();
         assert_eq!(file.data_from(0).unwrap(), None);
+        assert_eq!(file.data_end().unwrap(), 0);
         file.allocate(1 << 20).unwrap();
         file.write_all_at(b"x", 100_000).unwrap();
         let found = file.data_from(10).unwrap().unwrap();
         assert!((10..=100_000).contains(&found), "{found}");
         assert_eq!(file.data_from(100_000).unwrap(), Some(100_000));
         assert_eq!(file.data_from(1 << 20).unwrap(), None);
+        let end = file.data_end().unwrap();
+        assert!((100_001..=1 << 20).contains(&end), "{end}");
         match disk.sync_all(root) {
             Err(error) if error.kind() == ErrorKind::Unsupported => {}
             done => done.unwrap(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use memchr::memmem;
 use protocol::LogOffset;
 use protocol::record::{MAGIC_BLANK, MAGIC_V1, MAGIC_V2, Outline, SIZE_MIN, crc31};
+use rustc_hash::FxHashMap;
 
 use crate::commit_log::{BLANK_BYTES, CommitLog, Segment};
 use crate::store::BadRange;
@@ -26,6 +27,8 @@ pub(crate) struct LogScan<'a> {
     at: i64,
     window: Vec<u8>,
     window_start: i64,
+    /// Where the data of each file ends, asked before it is read.
+    data_ends: FxHashMap<i64, i64>,
 }
 
 /// What comes next in the log.
@@ -53,6 +56,7 @@ impl<'a> LogScan<'a> {
             at: from,
             window: Vec::new(),
             window_start: 0,
+            data_ends: FxHashMap::default(),
         }
     }
 
@@ -128,7 +132,7 @@ impl<'a> LogScan<'a> {
         let window_end = self.window_start + self.window.len() as i64;
         if at < self.window_start || at + need as i64 > window_end {
             let file = self.log.file(segment)?;
-            let room = (segment.start + self.log.file_bytes() - at) as usize;
+            let room = (self.data_end(segment)? - at).max(0) as usize;
             let wanted = need.max(WINDOW_BYTES).min(room);
             self.window.resize(wanted, 0);
             self.window_start = at;
@@ -145,6 +149,16 @@ impl<'a> LogScan<'a> {
         let from = (at - self.window_start) as usize;
         let to = (from + need).min(self.window.len());
         Ok(&self.window[from..to])
+    }
+
+    /// From here on a file is all zero.
+    pub(crate) fn data_end(&mut self, segment: &Segment) -> io::Result<i64> {
+        if let Some(end) = self.data_ends.get(&segment.start) {
+            return Ok(*end);
+        }
+        let end = segment.start + self.log.file(segment)?.data_end()? as i64;
+        self.data_ends.insert(segment.start, end);
+        Ok(end)
     }
 
     /// Where the next record (or the end of a file) is behind a place that has none.
@@ -185,13 +199,9 @@ impl<'a> LogScan<'a> {
 
     fn find_in(&mut self, segment: &Arc<Segment>, from: i64) -> io::Result<Option<i64>> {
         let finder = memmem::Finder::new(&MAGIC_PREFIX);
-        let file = self.log.file(segment)?;
+        let end = self.data_end(segment)?;
         let mut from = from;
-        loop {
-            let Some(data) = file.data_from((from - segment.start) as u64)? else {
-                return Ok(None);
-            };
-            from = from.max(segment.start + data as i64);
+        while from < end {
             self.window.clear();
             let bytes = self.fill(segment, from, WINDOW_BYTES)?;
             let len = bytes.len() as i64;
@@ -203,11 +213,12 @@ impl<'a> LogScan<'a> {
                     return Ok(Some(candidate));
                 }
             }
-            if from + len >= segment.start + self.log.file_bytes() || len <= FRONT_BYTES as i64 {
-                return Ok(None);
+            if from + len >= end || len <= FRONT_BYTES as i64 {
+                break;
             }
             // A record may start at the window's end, its magic being beyond it.
             from += len - FRONT_BYTES as i64;
         }
+        Ok(None)
     }
 }

@@ -90,6 +90,11 @@ impl Content {
         (found < self.len).then_some(found)
     }
 
+    pub(super) fn data_end(&self) -> u64 {
+        let last = self.pages.last_key_value();
+        last.map_or(0, |(page, _)| ((page + 1) * PAGE).min(self.len))
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8], pos: u64) {
         for (page, within, part) in parts(pos, bytes.len()) {
             let bytes = &bytes[part];
