@@ -95,7 +95,11 @@ impl CommitLog {
         if let Some(file) = &*segment.file.lock() {
             return Ok(file.clone());
         }
-        let file = Arc::new(self.disk.open_write(&segment.path)?);
+        let file = Arc::new(if segment.start < self.file_start(self.end()) {
+            self.disk.open_read(&segment.path)?
+        } else {
+            self.disk.open_write(&segment.path)?
+        });
         let cold = self.file_start(self.durable.load(Ordering::Relaxed));
         let segments = self.segments();
         let open = segments
@@ -251,8 +255,8 @@ impl CommitLog {
                     _ => break,
                 }
             };
-            self.segments.write().pop_front();
             self.disk.remove_file(&oldest.path)?;
+            self.segments.write().pop_front();
             removed += 1;
         }
         if removed > 0 {

@@ -11,8 +11,8 @@ use rustc_hash::FxHashMap;
 use crate::commit_log::{BLANK_BYTES, CommitLog, Segment};
 use crate::store::BadRange;
 
-/// Bytes of log read at once.
-const WINDOW_BYTES: usize = 1 << 20;
+/// Bytes of log read at once: what is read is looked at while it is in the cache of the processor.
+const WINDOW_BYTES: usize = 256 << 10;
 
 /// Bytes of a record up to and with its log offset.
 const FRONT_BYTES: usize = 36;
