@@ -71,7 +71,13 @@ pub(crate) fn run_counted(against: System, filter: &[String], tally: &mut Tally)
     }
 }
 
-fn maven_test(java: &Java, site: &Site, filter: &[String], tally: &mut Tally) -> Result<()> {
+/// Runs these tests, or all, against the site.
+pub(crate) fn maven_test(
+    java: &Java,
+    site: &Site,
+    filter: &[String],
+    tally: &mut Tally,
+) -> Result<()> {
     let mut maven = java.maven();
     maven
         .arg("test")

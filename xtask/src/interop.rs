@@ -8,13 +8,15 @@ use std::process::Command;
 use anyhow::{Result, bail, ensure};
 
 use crate::apache::Site;
+use crate::compat;
 use crate::java::Java;
 use crate::shell::{output, run};
 use crate::skylark::{self, Skylark};
 use crate::tally::Tally;
 
 /// Files so small that a few thousand messages roll all of them; compat.Stores has the same.
-const SIZES: &str = "mappedFileSizeCommitLog=1048576\nmappedFileSizeConsumeQueue=2000\nmaxHashSlotNum=500\nmaxIndexNum=2000\n";
+const SIZES: &str = "mappedFileSizeCommitLog=1048576\nmappedFileSizeConsumeQueue=2000\nmaxHashSlotNum=500\n\
+    maxIndexNum=2000\nmaxMessageSize=524288\n";
 const STEPS: &str = "4000";
 
 /// What any of the directories must have in it at least, so that no comparison is of nothing with nothing.
@@ -98,7 +100,14 @@ impl Interop {
 
     fn skylark_closed(&self, directory: &Path) -> Result<()> {
         let (skylark, site) = self.serve(directory)?;
-        self.traffic(&site)?;
+        let every_kind_of_send = ["SendTest".to_owned(), "BatchSendTest".to_owned()];
+        compat::maven_test(
+            &self.java,
+            &site,
+            &every_kind_of_send,
+            &mut Tally::default(),
+        )?;
+        self.bench_some(&site)?;
         skylark.stop()?;
         ensure!(
             !directory.join("store/abort").exists(),
@@ -109,7 +118,6 @@ impl Interop {
 
     fn skylark_killed(&self, directory: &Path) -> Result<()> {
         let (skylark, site) = self.serve(directory)?;
-        self.traffic(&site)?;
         let mut load = self.bench(&site, &["--seconds", "60", "--topic", "Killed"]);
         let load =
             crate::process::Process::start("the load", &mut load, &directory.join("load.out"), "")?;
@@ -127,7 +135,7 @@ impl Interop {
         let store = directory.join("store");
         self.java_writes(&store, &[STEPS])?;
         let (skylark, site) = self.serve(directory)?;
-        self.traffic(&site)?;
+        self.bench_some(&site)?;
         skylark.stop()?;
         self.same(&store)?;
         self.java_writes(&store, &["2000", "--from", STEPS])?;
@@ -154,14 +162,7 @@ impl Interop {
         Ok((skylark, site))
     }
 
-    /// Every kind of send by Java's client, and some bulk.
-    fn traffic(&self, site: &Site) -> Result<()> {
-        run(self
-            .main("compat.FixtureTraffic")?
-            .arg(site.namesrv().to_string()))?;
-        self.bench_some(site)
-    }
-
+    /// Thousands of messages, some in batches.
     fn bench_some(&self, site: &Site) -> Result<()> {
         run(&mut self.bench(
             site,

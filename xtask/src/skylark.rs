@@ -55,10 +55,10 @@ pub(crate) fn spawn(
 }
 
 impl Skylark {
-    /// Starts it with the configuration that compat/ has for Apache's broker and `more`, and waits until it serves.
+    /// Starts it with the configuration that compat/ has for Apache's broker, `more` winning over it, and waits until it serves.
     pub(crate) fn start(binary: &Path, site: &Site, more: &str) -> Result<Skylark> {
         let file = site.home.join("skylark.conf");
-        fs::write(&file, site.config("broker")? + more)?;
+        fs::write(&file, overridden(&site.config("broker")?, more))?;
         let mut process = spawn(binary, &site.home, &file, site.namesrv_port)?;
         process.wait_ready(READY_LIMIT)?;
         wait_registered(site.namesrv(), BROKER_NAME, READY_LIMIT)?;
@@ -85,6 +85,16 @@ impl Skylark {
     }
 }
 
+/// The configuration with these lines instead of those with the same keys.
+fn overridden(config: &str, more: &str) -> String {
+    let key = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
+    let keys: Vec<String> = more.lines().map(key).collect();
+    let kept = config.lines().filter(|line| !keys.contains(&key(line)));
+    kept.chain(more.lines())
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
 fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(60)..].join("\n")
@@ -104,6 +114,15 @@ fn unlisted<'a>(log: &'a str, listed: &[&str]) -> Vec<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_given_once() {
+        assert_eq!(
+            overridden("# sizes\na=1\nb=2\n", "b=3\nc=4\n"),
+            "# sizes\na=1\nb=3\nc=4\n"
+        );
+        assert_eq!(overridden("a=1\n", ""), "a=1\n");
+    }
 
     #[test]
     fn warnings_and_panics_are_seen_and_listed_ones_are_not() {
