@@ -127,6 +127,22 @@ impl Config {
         }
     }
 
+    /// What a message's record may be at most: the log's files end with a filler of 8 bytes.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        usize::try_from(self.store.log_file_bytes.saturating_sub(8)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether messages that maxMessageSize allows will be refused, in the words of a log line. Apache starts with such values too.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        (self.message_bytes_max > self.record_bytes_max()).then(|| {
+            format!(
+                "maxMessageSize={} is more than a file of the log holds (mappedFileSizeCommitLog={}): a message whose body, \
+                 properties and some 100 bytes more do not fit one is refused with code 13",
+                self.message_bytes_max, self.store.log_file_bytes
+            )
+        })
+    }
+
     /// The port, and the one two below it that old clients use as their fast lane.
     pub(crate) fn listen_addrs(&self) -> Vec<SocketAddr> {
         let mut addrs = vec![SocketAddr::new(self.bind_address, self.listen_port)];

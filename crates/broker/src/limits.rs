@@ -41,6 +41,8 @@ pub const CLIENT_MS_MAX: i64 = 120_000;
 
 /// Bodies of sends gathered for one append; a read buffer that holds more is appended in several.
 pub const SEND_BATCH_BYTES: usize = 4 << 20;
+/// The records of one batch request: each message gets the properties of the whole, so they may be many times the request.
+pub const BATCH_RECORDS_BYTES_MAX: usize = 24 << 20;
 /// What a record usually has besides its body.
 pub const SEND_EXTRA_BYTES: usize = 320;
 /// How long the first send to a new topic waits for nameservers to hear of the topic.

@@ -125,6 +125,9 @@ fn check(config: &Config) -> Result<(), StartError> {
     if config.in_sync_replicas > 1 {
         return Err(StartError::Replicas(config.in_sync_replicas));
     }
+    if let Some(doubt) = config.doubt() {
+        tracing::warn!("{doubt}");
+    }
     Ok(())
 }
 

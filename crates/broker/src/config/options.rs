@@ -243,7 +243,7 @@ options! {
     }
 }
 
-/// Values that are each fine and together are not, or that ask for what is not there.
+/// Values that ask for what is not there.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
     /// A feature to come, without which the broker would not keep what the configuration promises.
@@ -256,20 +256,7 @@ pub enum OptionsError {
         /// What is missing, with its verb.
         what: &'static str,
     },
-    /// A message that is allowed would not fit a file.
-    #[error(
-        "maxMessageSize={message} does not fit mappedFileSizeCommitLog={file}: a file must hold a message and 64 KiB"
-    )]
-    MessageTooLarge {
-        /// maxMessageSize.
-        message: i32,
-        /// mappedFileSizeCommitLog.
-        file: i32,
-    },
 }
-
-/// Room in a log file for what a record has besides its body.
-const RECORD_EXTRA_BYTES: i32 = 64 << 10;
 
 impl Options {
     /// The configuration that these values make, with the store in `default_root` if they don't say where.
@@ -355,10 +342,6 @@ impl Options {
                 paths,
                 "a commit log in several directories is",
             );
-        }
-        let (message, file) = (self.message_bytes_max.0, self.log_file_bytes.0);
-        if message > file.saturating_sub(RECORD_EXTRA_BYTES) {
-            return Err(OptionsError::MessageTooLarge { message, file });
         }
         Ok(())
     }

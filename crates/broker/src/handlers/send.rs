@@ -179,6 +179,12 @@ impl Sends {
             message.properties.len(),
             broker.config.message_bytes_max,
         )?;
+        checks::record(
+            &target.topic,
+            message.body.len(),
+            message.properties.len(),
+            broker.config.record_bytes_max(),
+        )?;
         push(
             &mut self.batch,
             broker,
@@ -206,22 +212,33 @@ impl Sends {
         )?;
         let no_key = None::<fn() -> String>;
         let seen = checks::rewrite(&mut self.properties, &broker.identity.own(), no_key)?;
-        let mut parts = Vec::new();
+        // All of them are checked before the first one is pushed. Joined properties may be many times what came in, so
+        // they are made again rather than kept.
+        let record_max = broker.config.record_bytes_max();
+        let mut combined = Vec::new();
+        let mut tags_codes = Vec::new();
+        let mut bytes = 0;
         for message in messages_of_batch(request.body()) {
             let message = message.map_err(|error| Unacceptable::Batch(error.to_string()))?;
-            let mut combined = message.properties.to_vec();
+            combined.clear();
+            combined.extend_from_slice(message.properties);
             checks::join(&mut combined, &self.properties);
-            checks::lengths(
-                message.body.len(),
-                combined.len(),
-                broker.config.message_bytes_max,
-            )?;
-            parts.push((message, checks::inspect(&combined)?.0.tags_code, combined));
+            let (body, properties) = (message.body.len(), combined.len());
+            checks::lengths(body, properties, broker.config.message_bytes_max)?;
+            bytes += checks::record(&target.topic, body, properties, record_max)?;
+            if bytes > limits::BATCH_RECORDS_BYTES_MAX {
+                return Err(Unacceptable::BatchRecords(limits::BATCH_RECORDS_BYTES_MAX).into());
+            }
+            tags_codes.push(checks::inspect(&combined)?.0.tags_code);
         }
-        for (message, tags_code, combined) in &parts {
+        let messages = messages_of_batch(request.body()).flatten();
+        for (message, tags_code) in messages.zip(tags_codes) {
+            combined.clear();
+            combined.extend_from_slice(message.properties);
+            checks::join(&mut combined, &self.properties);
             let message = BatchMessage {
-                properties: combined,
-                ..*message
+                properties: &combined,
+                ..message
             };
             push(
                 &mut self.batch,
@@ -230,7 +247,7 @@ impl Sends {
                 header,
                 target,
                 &message,
-                *tags_code,
+                tags_code,
             )?;
         }
         Ok(seen.unique_key)
@@ -423,9 +440,12 @@ impl From<Unacceptable> for Refusal {
                 response::NO_PERMISSION
             }
             Unacceptable::Length { .. }
+            | Unacceptable::Record { .. }
             | Unacceptable::BatchToRetry(_)
             | Unacceptable::Unsupported { .. } => response::MESSAGE_ILLEGAL,
-            Unacceptable::BatchLength { .. } | Unacceptable::Batch(_) => response::SYSTEM_ERROR,
+            Unacceptable::BatchLength { .. }
+            | Unacceptable::BatchRecords(_)
+            | Unacceptable::Batch(_) => response::SYSTEM_ERROR,
         };
         Refusal::new(code, error.to_string())
     }

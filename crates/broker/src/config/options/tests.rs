@@ -187,10 +187,6 @@ fn what_is_not_there_yet_does_not_start() {
             "storePathCommitLog=/a,/b",
             "storePathCommitLog=/a,/b: a commit log in several directories is not there yet",
         ),
-        (
-            "maxMessageSize=2000000\nmappedFileSizeCommitLog=1048576",
-            "maxMessageSize=2000000 does not fit",
-        ),
     ] {
         let error: OptionsError = load(text)
             .unwrap()
@@ -199,6 +195,20 @@ fn what_is_not_there_yet_does_not_start() {
             .unwrap_err();
         assert!(error.to_string().starts_with(expected), "{text}: {error}");
     }
+}
+
+#[test]
+fn a_message_size_that_fits_no_log_file_is_told_but_starts_as_on_apache() {
+    assert_eq!(config("").doubt(), None);
+    assert_eq!(
+        config("maxMessageSize=1048568\nmappedFileSizeCommitLog=1048576").doubt(),
+        None
+    );
+    let doubt = config("mappedFileSizeCommitLog=1048576").doubt().unwrap();
+    assert!(
+        doubt.starts_with("maxMessageSize=4194304 is more than a file of the log holds (mappedFileSizeCommitLog=1048576): a message"),
+        "{doubt}"
+    );
 }
 
 #[test]

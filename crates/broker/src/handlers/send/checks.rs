@@ -2,7 +2,7 @@
 
 use protocol::bodies::{TopicConfig, TopicFilterType};
 use protocol::properties;
-use protocol::record::sys_flag;
+use protocol::record::{SIZE_MIN, sys_flag};
 use protocol::tags::tags_code;
 
 use crate::limits;
@@ -36,6 +36,12 @@ pub(crate) enum Unacceptable {
         body: usize,
         properties: usize,
     },
+    #[error(
+        "the message is illegal: stored it would take {record}B, and a file of the log holds {record_max}B (mappedFileSizeCommitLog)"
+    )]
+    Record { record: usize, record_max: usize },
+    #[error("message size exceeded: stored, the messages of the batch would take more than {0}B")]
+    BatchRecords(usize),
     #[error("message body size exceeded: a batch of {body}B, limit {body_max}B")]
     BatchLength { body_max: usize, body: usize },
     #[error("batch request does not support retry group {0}")]
@@ -132,6 +138,22 @@ pub(crate) fn lengths(body: usize, properties: usize, body_max: usize) -> Result
         });
     }
     Ok(())
+}
+
+/// Checks that a record fits a file; returns what it takes at most.
+pub(crate) fn record(
+    topic: &str,
+    body: usize,
+    properties: usize,
+    record_max: usize,
+) -> Result<usize, Unacceptable> {
+    /// Two IPv6 addresses instead of IPv4 ones.
+    const HOSTS_EXTRA: usize = 24;
+    let record = SIZE_MIN + HOSTS_EXTRA + topic.len() + body + properties;
+    if record > record_max {
+        return Err(Unacceptable::Record { record, record_max });
+    }
+    Ok(record)
 }
 
 /// Checks a batch as a whole; its messages are checked one by one.

@@ -305,6 +305,55 @@ async fn a_batch_is_stored_message_by_message() {
 }
 
 #[tokio::test]
+async fn a_batch_does_not_grow_without_bound_by_its_own_properties() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    let long = format!("a\u{1}{}", "p".repeat(30_000));
+    let changes = [("m", Some("true")), ("i", Some(&*long))];
+    let batch = String::from_utf8(part("x", "").repeat(2_000)).unwrap();
+    let expect = (1, "the messages of the batch would take more than");
+    client
+        .check(SEND_BATCH_MESSAGE, &fields(&changes), &batch, expect)
+        .await;
+    assert!(stored(&fixture, "Orders", 0).is_empty());
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_fits_no_file_is_refused_and_its_neighbours_are_not() {
+    let fixture = Fixture::with(|config| config.store.log_file_bytes = 64 << 10).await;
+    let client = fixture.client().await;
+    let large = "x".repeat(69_900);
+    let header = fields(&[]);
+    let header = crate::testing::Raw(&header);
+    let timeout = std::time::Duration::from_secs(20);
+    let calls: Vec<_> = ["a", &large, "b"]
+        .iter()
+        .map(|body| body.as_bytes().to_vec())
+        .map(|body| {
+            client
+                .connection
+                .call(SEND_MESSAGE_V2, &header, body, timeout)
+        })
+        .collect();
+    let mut codes = Vec::new();
+    for call in calls {
+        codes.push(call.await.unwrap().code);
+    }
+    assert_eq!(codes, [0, 13, 0]);
+    let expect = (13, "a file of the log holds 65528B");
+    send(&client, &[], &large, expect).await;
+    let batch = [part("one", ""), part(&large, "")].concat();
+    let batch = String::from_utf8(batch).unwrap();
+    let changes = [("m", Some("true"))];
+    client
+        .check(SEND_BATCH_MESSAGE, &fields(&changes), &batch, expect)
+        .await;
+    assert_eq!(stored(&fixture, "Orders", 0).len(), 2);
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn a_retry_that_failed_too_often_goes_to_the_dead_letters() {
     let fixture = Fixture::start().await;
     let client = fixture.client().await;
