@@ -23,7 +23,9 @@ use crate::Service;
 use crate::budget::{Budget, Share};
 use crate::chain::Chain;
 use crate::clock::{self, Instant};
-use crate::limits::{LINGER, Limits, READ_BYTES_MAX, READ_BYTES_MIN, SLICES_MAX, TICK};
+use crate::limits::{
+    BATCH_FRAMES_MIN, LINGER, Limits, READ_BYTES_MAX, READ_BYTES_MIN, SLICES_MAX, TICK,
+};
 use crate::net::Stream;
 use crate::peer::{Load, Peer, Phase};
 use crate::request::{Incoming, Request};
@@ -94,6 +96,10 @@ struct Driver {
     read_bytes: usize,
     /// Requests in the last batch: about as many will be in the next.
     batch_frames: usize,
+    /// Frames that may be in the next batch. Starts small, doubles with every full batch, and
+    /// starts again when answers pile up: a few dozen pulls in one read may be answered with
+    /// megabytes each, which must not all wait at once for a peer that reads as fast as it can.
+    batch_frames_max: usize,
     /// Something is wrong with the input; what came before it is still answered.
     failed: Option<End>,
     writing: Chain,
@@ -137,6 +143,7 @@ pub(crate) async fn run(stream: Stream, peer: Arc<Peer>, service: Arc<dyn Servic
         input: BytesMut::new(),
         read_bytes: READ_BYTES_MIN,
         batch_frames: 0,
+        batch_frames_max: BATCH_FRAMES_MIN,
         failed: None,
         writing: Chain::default(),
         timer: Box::pin(tokio::time::sleep_until(now + budget.limits.idle)),
@@ -252,7 +259,8 @@ impl Driver {
     fn hand_on(&mut self) -> bool {
         let mut requests = Vec::new();
         let (mut frames, mut bytes) = (0, 0);
-        while frames < self.limits().batch_frames_max && self.failed.is_none() {
+        let frames_max = self.batch_frames_max.min(self.limits().batch_frames_max);
+        while frames < frames_max && self.failed.is_none() {
             match self.next_command() {
                 Ok(None) => break,
                 Ok(Some(Incoming::Request(request))) => {
@@ -273,6 +281,9 @@ impl Driver {
         }
         if frames > 0 {
             self.watch.frame = None;
+        }
+        if frames == frames_max {
+            self.batch_frames_max = frames_max * 2;
         }
         if !requests.is_empty() {
             self.batch_frames = requests.len();
@@ -309,6 +320,9 @@ impl Driver {
         loop {
             if self.writing.is_empty() {
                 self.load = self.peer.take_outbound(&mut self.writing);
+                if self.load.outbound >= self.limits().outbound_bytes_soft {
+                    self.batch_frames_max = BATCH_FRAMES_MIN;
+                }
                 if self.writing.is_empty() {
                     return Ok(());
                 }

@@ -13,7 +13,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections the kernel keeps until they are accepted. Apache's `serverSocketBacklog`.
     pub backlog: u32,
-    /// Requests given to `Service::handle` at once; limits are looked at between two batches.
+    /// Requests given to `Service::handle` at once, on a connection that keeps them coming and whose
+    /// answers leave; limits are looked at between two batches.
     pub batch_frames_max: usize,
     /// Unanswered requests of one connection, held ones not counted.
     pub connection_frames_max: usize,
@@ -74,6 +75,9 @@ impl Default for Limits {
 
 /// The share of `outbound_bytes_total` that a peer may always have.
 pub(crate) const OUTBOUND_BYTES_SPARED: usize = 64 << 10;
+/// Frames in a connection's first batch, and in each while answers pile up. As many answers of
+/// `frame_bytes_max` stay below `outbound_bytes_max`.
+pub(crate) const BATCH_FRAMES_MIN: usize = 4;
 /// Read buffer of a connection that sends little.
 pub(crate) const READ_BYTES_MIN: usize = 4 << 10;
 /// Read buffer of a connection that keeps filling it.

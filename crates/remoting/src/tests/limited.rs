@@ -176,6 +176,29 @@ async fn a_peer_that_reads_slowly_gets_everything() {
 }
 
 #[tokio::test]
+async fn large_answers_to_requests_that_came_together_all_arrive() {
+    let server = serve(Limits {
+        outbound_bytes_soft: 1 << 20,
+        outbound_bytes_max: 32 << 20,
+        ..limits()
+    });
+    let mut stream = raw(&server).await;
+    let request = request_frame(LARGE, 1, b"4000000");
+    stream.write_all(&request.repeat(33)).await.unwrap();
+    let mut read = BytesMut::new();
+    for _ in 0..33 {
+        while protocol::frame::split(&mut read, 16 << 20)
+            .unwrap()
+            .is_none()
+        {
+            let taken = in_time(stream.read_buf(&mut read)).await.unwrap();
+            assert!(taken > 0, "cut though it reads");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn too_much_waiting_for_a_peer_cuts_it_at_once() {
     let server = serve(Limits {
         outbound_bytes_max: 1 << 20,
