@@ -25,6 +25,8 @@ use crate::watermark::{Ticket, Watermark};
 pub(crate) mod files;
 mod restore;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 /// Bytes of an entry.
 pub(crate) const ENTRY_BYTES: usize = 20;
@@ -53,6 +55,8 @@ struct Entries {
     /// Queue offset of the first entry in `unwritten`; those before it are in files.
     first: i64,
     unwritten: Vec<u8>,
+    /// Write-behind knows of the entries in `unwritten`, or will look for more.
+    listed: bool,
     /// Files on disk, by the byte position in the queue at which they start and end.
     files: Range<i64>,
 }
@@ -187,7 +191,7 @@ impl Queue {
         );
         entries.unwritten.extend_from_slice(&entry.encode());
         Pushed {
-            was_idle: entries.unwritten.len() == ENTRY_BYTES,
+            to_list: !std::mem::replace(&mut entries.listed, true),
             unwritten: entries.unwritten.len(),
         }
     }
@@ -209,8 +213,8 @@ impl Entries {
 
 /// What [`Queue::push`] has to say.
 pub(crate) struct Pushed {
-    /// Nothing was waiting to be written before this entry.
-    pub(crate) was_idle: bool,
+    /// Write-behind has to be told of the queue.
+    pub(crate) to_list: bool,
     /// Bytes that wait to be written now.
     pub(crate) unwritten: usize,
 }

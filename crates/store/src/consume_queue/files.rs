@@ -21,8 +21,10 @@ pub(crate) struct QueueFiles {
     dir: PathBuf,
     pub(super) file_bytes: i64,
     handles: Mutex<Handles>,
-    /// Queues that have entries to write.
+    /// Queues that have entries to write: those whose entries are `listed`.
     dirty: Mutex<Vec<Arc<Queue>>>,
+    /// Held while they are written.
+    writing: Mutex<()>,
     /// Bytes of such entries, over all queues.
     pub(super) unwritten: AtomicUsize,
     unsynced: Mutex<FxHashMap<FileKey, Arc<Queue>>>,
@@ -52,6 +54,7 @@ impl QueueFiles {
             file_bytes: config.queue_file_bytes as i64,
             handles: Mutex::default(),
             dirty: Mutex::default(),
+            writing: Mutex::new(()),
             unwritten: AtomicUsize::new(0),
             unsynced: Mutex::default(),
         }
@@ -61,7 +64,7 @@ impl QueueFiles {
     pub(crate) fn push(&self, queue: &Arc<Queue>, entry: QueueEntry) {
         let pushed = queue.push(entry);
         let total = self.unwritten.fetch_add(ENTRY_BYTES, Ordering::Relaxed) + ENTRY_BYTES;
-        if pushed.was_idle {
+        if pushed.to_list {
             self.dirty.lock().push(queue.clone());
         }
         if pushed.unwritten >= limits::QUEUE_UNWRITTEN_BYTES_MAX
@@ -79,10 +82,16 @@ impl QueueFiles {
 
     /// Writes all entries that wait. On an error the rest stays for the next call.
     pub(crate) fn write_all_out(&self) -> io::Result<()> {
+        // What somebody else has taken from the list is not yet written.
+        let _one_at_a_time = self.writing.lock();
         let mut dirty = std::mem::take(&mut *self.dirty.lock());
         while let Some(queue) = dirty.pop() {
+            // From here on a new entry lists the queue again.
+            queue.entries.lock().listed = false;
             if let Err(error) = self.write_out(&queue) {
-                dirty.push(queue);
+                if !std::mem::replace(&mut queue.entries.lock().listed, true) {
+                    dirty.push(queue);
+                }
                 self.dirty.lock().append(&mut dirty);
                 return Err(error);
             }
