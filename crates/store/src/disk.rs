@@ -96,6 +96,15 @@ impl Disk {
         .map_err(|error| named(path, error))
     }
 
+    /// Opens an existing file for reading and writing.
+    pub fn open_existing(&self, path: &Path) -> io::Result<File> {
+        match self {
+            Disk::Os => os::open_existing(path).map(File::Os),
+            Disk::Sim(sim) => sim.open_existing(path).map(File::Sim),
+        }
+        .map_err(|error| named(path, error))
+    }
+
     /// Opens a file for reading and writing, creating an empty one if it is absent. Its name
     /// survives a power cut only after [`Disk::sync_dir`] of its directory.
     pub fn open_write(&self, path: &Path) -> io::Result<File> {
@@ -139,7 +148,11 @@ impl Disk {
         }
         for dir in missing.into_iter().rev() {
             on!(self, dir, create_dir(dir))?;
-            self.sync_dir(parent_of(dir))?;
+            if let Err(error) = self.sync_dir(parent_of(dir)) {
+                // The next call must not take it for one that stays.
+                let _ = self.remove_dir_all(dir);
+                return Err(error);
+            }
         }
         Ok(())
     }

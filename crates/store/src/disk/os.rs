@@ -14,6 +14,11 @@ pub(super) fn open_read(path: &Path) -> io::Result<OsFile> {
     StdFile::open(path).map(OsFile)
 }
 
+pub(super) fn open_existing(path: &Path) -> io::Result<OsFile> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    Ok(OsFile(file))
+}
+
 pub(super) fn open_write(path: &Path) -> io::Result<OsFile> {
     OpenOptions::new()
         .read(true)

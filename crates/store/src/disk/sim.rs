@@ -186,15 +186,21 @@ impl SimDisk {
         }
     }
 
-    pub(super) fn open_write(self: &Arc<Self>, path: &Path) -> io::Result<SimFile> {
+    pub(super) fn open_existing(self: &Arc<Self>, path: &Path) -> io::Result<SimFile> {
         let mut state = self.state.lock();
         state.pass(FaultOn::Open, path)?;
-        match state.names.find(path) {
-            Ok(Node::File(content)) => return Ok(self.file(path, true, content)),
-            Ok(Node::Dir(_)) => return Err(io::ErrorKind::IsADirectory.into()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        match state.names.find(path)? {
+            Node::File(content) => Ok(self.file(path, true, content)),
+            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
         }
+    }
+
+    pub(super) fn open_write(self: &Arc<Self>, path: &Path) -> io::Result<SimFile> {
+        match self.open_existing(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return opened,
+        }
+        let mut state = self.state.lock();
         state.next_file += 1;
         let content = Arc::new(Mutex::new(Content::new(state.next_file)));
         state.names.link(path, Node::File(content.clone()))?;

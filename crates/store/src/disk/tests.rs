@@ -114,6 +114,7 @@ fn names() {
         assert!(!disk.exists(&root.join("x")));
         for error in [
             disk.open_read(&root.join("no")).unwrap_err(),
+            disk.open_existing(&root.join("no")).unwrap_err(),
             disk.open_write(&root.join("no/file")).unwrap_err(),
             disk.remove_file(&root.join("no")).unwrap_err(),
             disk.rename(&root.join("no"), &root.join("yes"))

@@ -154,7 +154,7 @@ impl Active {
                 name: file.name,
                 path: file.path.clone(),
             },
-            handle: Arc::new(disk.open_write(&file.path)?),
+            handle: Arc::new(disk.open_existing(&file.path)?),
             layout,
             header: file.header,
             flushed: file.header,
