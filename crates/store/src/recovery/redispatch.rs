@@ -93,10 +93,10 @@ impl<'a> Redispatch<'a> {
             let (next, found) = (queue.next(), suspect.queue_offset.0);
             // A queue that was deleted and begun again; one flipped bit can't look like it.
             let begun_again = found == 0 && !(next as u64).is_power_of_two();
-            let begins_later = next == 0 && self.ground.log.min() > 0;
+            let begins_later = found > next && self.is_gone(&queue)?;
             let uncovered = self.uncovered(&queue)?.is_some();
             let jumps = found > next && (found - next <= explained || uncovered);
-            if begun_again || begins_later && found > 0 || jumps {
+            if begun_again || begins_later || jumps {
                 self.jump(&queue, &suspect)?;
             } else {
                 self.reject(&suspect);
@@ -139,6 +139,18 @@ impl<'a> Redispatch<'a> {
         Ok(last.is_none_or(|last| last.log_offset.0 < self.ground.log.min()))
     }
 
+    /// Whether all the queue has, if anything, was in log files that were removed: the entries up to
+    /// the oldest one of the log may never have been written.
+    fn is_gone(&self, queue: &Queue) -> io::Result<bool> {
+        let log_min = self.ground.log.min();
+        let last = match queue.next() {
+            0 => None,
+            next => self.ground.queues.entry(queue, next - 1)?,
+        };
+        let gone = |last: QueueEntry| last.is_filler() || last.log_end() <= log_min;
+        Ok(log_min > 0 && last.is_none_or(gone))
+    }
+
     /// Where the log must be read from to know what the queue lacks; `None` if this scan has read
     /// all of it.
     fn uncovered(&self, queue: &Queue) -> io::Result<Option<i64>> {
@@ -149,6 +161,8 @@ impl<'a> Redispatch<'a> {
                 _ => self.ground.log.min(),
             },
         };
+        // What lies before the log's oldest file can't be read again.
+        let from = from.max(self.ground.log.min());
         Ok((from < self.start).then_some(from))
     }
 
