@@ -98,7 +98,7 @@ impl CommitLog {
         let file = Arc::new(if segment.start < self.file_start(self.end()) {
             self.disk.open_read(&segment.path)?
         } else {
-            self.disk.open_write(&segment.path)?
+            self.disk.open_existing(&segment.path)?
         });
         let cold = self.file_start(self.durable.load(Ordering::Relaxed));
         let segments = self.segments();
@@ -124,6 +124,11 @@ impl CommitLog {
     /// Where the file that has this place starts.
     pub(crate) fn file_start(&self, at: i64) -> i64 {
         at - at % self.file_bytes
+    }
+
+    /// Position of a place within its file.
+    pub(crate) fn file_offset(&self, at: i64) -> i64 {
+        at - self.file_start(at)
     }
 
     pub(crate) fn file_bytes(&self) -> i64 {
@@ -255,12 +260,14 @@ impl CommitLog {
                     _ => break,
                 }
             };
-            self.disk.remove_file(&oldest.path)?;
+            match self.disk.remove_file(&oldest.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            // One by one: a power cut must not bring back some that others are missing between.
+            self.disk.sync_dir(&self.dir)?;
             self.segments.write().pop_front();
             removed += 1;
-        }
-        if removed > 0 {
-            self.disk.sync_dir(&self.dir)?;
         }
         Ok(removed)
     }

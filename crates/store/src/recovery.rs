@@ -23,6 +23,9 @@ use crate::store::{BadRange, OpenError};
 pub(crate) use self::redispatch::Redispatch;
 pub(crate) use self::scan::{LogScan, Step};
 
+/// What a disk writes as a whole.
+const SECTOR_BYTES: i64 = 512;
+
 mod redispatch;
 mod scan;
 #[cfg(test)]
@@ -73,6 +76,10 @@ pub(crate) struct Recovered {
     pub(crate) last_ms: i64,
     /// The log is durable up to here.
     pub(crate) durable: i64,
+    /// The queue files durably have the entries of all records before it ...
+    pub(crate) queues_durable: i64,
+    /// ... and as long as the machine runs, of all before this.
+    pub(crate) queues_written: i64,
 }
 
 /// How a scan ended.
@@ -91,13 +98,16 @@ impl Ground<'_> {
     pub(crate) fn recover(&self) -> Result<Recovered, OpenError> {
         let whole = self.load_queues()?;
         let log_min = self.log.min();
+        // Entries of records from here on may be stale; those whose log file was removed can't be
+        // told from good ones, and nobody needs them.
+        let vouched = self.vouched()?;
         let mut start = match whole {
-            true => self.start()?,
+            true => vouched.max(log_min),
             false => log_min,
         };
         let mut again = false;
         let mut scanned = loop {
-            let deeper = match self.keep_before(start, again)? {
+            let deeper = match self.keep_before(start.min(vouched), again)? {
                 Some(deeper) => Some(deeper),
                 None => {
                     let scanned = self.scan(start)?;
@@ -121,6 +131,13 @@ impl Ground<'_> {
             queue.visible().raise(queue.next());
         }
         let durable = self.durable(scanned.end)?;
+        let extra = self.checkpoint.extra.as_ref();
+        let queues_durable = extra.map_or(start, |extra| extra.queues_durable.0.min(start));
+        if self.crashed {
+            for queue in self.table.all() {
+                self.queues.mark_unsynced_from(&queue, queues_durable)?;
+            }
+        }
         Ok(Recovered {
             report: Recovery {
                 clean: !self.crashed,
@@ -135,6 +152,8 @@ impl Ground<'_> {
                 scanned_ms => scanned_ms,
             },
             durable,
+            queues_durable,
+            queues_written: start,
         })
     }
 
@@ -155,8 +174,9 @@ impl Ground<'_> {
         Ok(whole)
     }
 
-    /// From where on the log has to be read: all before is in the queues.
-    fn start(&self) -> io::Result<i64> {
+    /// From where on the log has to be read: all before is in the queues, as the last checkpoint
+    /// says.
+    fn vouched(&self) -> io::Result<i64> {
         let log_min = self.log.min();
         let Some(newest) = self.log.segments().pop() else {
             return Ok(log_min);
@@ -169,11 +189,10 @@ impl Ground<'_> {
             None => self.start_by_queues()?,
         };
         // Files may have been removed since.
-        let start = match self.log.segment(start) {
+        Ok(match self.log.segment(start) {
             Some(_) => start,
             None => newest.start.min(start),
-        };
-        Ok(start.max(log_min))
+        })
     }
 
     /// What Java closed: its queues have all records. The last one is read to know its time.
@@ -284,25 +303,26 @@ impl Ground<'_> {
         Ok(scanned)
     }
 
-    /// Async flush promises that a power cut takes only the newest messages: where one is lost,
-    /// those behind it go too. With sync flush they may have been acknowledged and stay.
+    /// What a power cut took away ends the log: it leaves no gap, and all that was acknowledged
+    /// after a sync lies before, as each sync takes along all that was written earlier.
     fn ends_at(&self, bad: LogOffset) -> bool {
-        match &self.checkpoint.extra {
-            Some(extra) => {
-                self.crashed
-                    && self.lost_power == Some(true)
-                    && !extra.sync_flush
-                    && bad >= extra.log_durable
-            }
-            None => false,
-        }
+        let extra = self.checkpoint.extra.as_ref();
+        self.crashed
+            && self.lost_power == Some(true)
+            && extra.is_some_and(|extra| bad >= extra.log_durable)
     }
 
-    /// No crc guards topic and properties, but they are text, and what a power cut takes away
-    /// reads as zero. Only where losing a record is allowed.
+    /// No crc guards topic and properties, but they are text, and a sector that a power cut takes
+    /// away reads as zero.
     fn is_torn(&self, outline: &Outline<'_>) -> bool {
-        self.ends_at(outline.log_offset)
-            && (outline.topic.contains('\0') || outline.properties.contains(&0))
+        if !self.ends_at(outline.log_offset) {
+            return false;
+        }
+        let end = self.log.file_offset(outline.log_offset.0) + outline.size as i64;
+        let properties = end - outline.properties.len() as i64;
+        let topic = properties - 2 - outline.topic.len() as i64;
+        lacks_sector(outline.properties, properties)
+            || lacks_sector(outline.topic.as_bytes(), topic)
     }
 
     /// Nothing stays behind the end that could ever be taken for a record.
@@ -339,6 +359,16 @@ impl Ground<'_> {
         }
         Ok(durable)
     }
+}
+
+/// Whether all that a sector of the disk has of `bytes`, which are at `pos` of a file, is zero.
+fn lacks_sector(bytes: &[u8], pos: i64) -> bool {
+    let before = (-pos).rem_euclid(SECTOR_BYTES) as usize;
+    let (first, rest) = bytes.split_at(before.min(bytes.len()));
+    let parts = std::iter::once(first).chain(rest.chunks(SECTOR_BYTES as usize));
+    parts
+        .filter(|part| !part.is_empty())
+        .any(|part| part.iter().all(|byte| *byte == 0))
 }
 
 fn is_queued(outline: &Outline<'_>) -> bool {

@@ -23,6 +23,9 @@ use crate::recovery::{self, Ground, Recovery};
 use crate::watermark::Watermark;
 use crate::write_behind::Checkpoints;
 
+#[cfg(test)]
+mod tests;
+
 /// An open store directory. Shared freely; see `docs/lock_order.md` for its locks.
 #[derive(Debug)]
 pub struct Store {
@@ -132,6 +135,7 @@ impl Store {
             )?),
             false => None,
         };
+        let checkpoints = Checkpoints::new(checkpoint, &config, &disk, &recovered)?;
         let store = Store {
             index,
             disk_full: AtomicBool::new(false),
@@ -149,7 +153,7 @@ impl Store {
             hidden: Hidden::default(),
             table,
             queues,
-            checkpoint: Mutex::new(Checkpoints::new(checkpoint)),
+            checkpoint: Mutex::new(checkpoints),
             lock,
             config,
             disk,

@@ -6,7 +6,10 @@ use protocol::LogOffset;
 
 use crate::Store;
 use crate::checkpoint::{Checkpoint, Extra};
+use crate::config::Config;
+use crate::disk::Disk;
 use crate::limits;
+use crate::recovery::Recovered;
 
 /// The checkpoint file, and when it was last made durable.
 #[derive(Debug)]
@@ -25,14 +28,34 @@ pub enum CloseError {
     /// Something else could not.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// A sync of the consume queues has failed before.
+    #[error(
+        "not all consume queue entries are durable, they are brought from the log by the next start"
+    )]
+    Queues,
 }
 
 impl Checkpoints {
-    pub(crate) fn new(content: Checkpoint) -> Self {
-        Checkpoints {
+    /// Notes what recovery vouches for, and that from now on another boot and mode count: a power
+    /// cut before the first write-behind is judged by this.
+    pub(crate) fn new(
+        mut content: Checkpoint,
+        config: &Config,
+        disk: &Disk,
+        recovered: &Recovered,
+    ) -> io::Result<Self> {
+        content.extra = Some(Extra {
+            boot: disk.boot_id(),
+            sync_flush: config.sync_flush,
+            log_durable: LogOffset(recovered.durable),
+            queues_durable: LogOffset(recovered.queues_durable),
+            queues_written: LogOffset(recovered.queues_written),
+        });
+        content.write(disk, &config.checkpoint_path, true)?;
+        Ok(Checkpoints {
             content,
             synced_ms: None,
-        }
+        })
     }
 }
 
@@ -40,6 +63,12 @@ impl Store {
     /// Writes what appends have left in memory, and notes in the checkpoint what the next start
     /// need not read. Makes the next log file ahead of its need. To be called about every second.
     pub fn flush_queues(&self, now_ms: i64) -> io::Result<()> {
+        let written_behind = self.write_behind(now_ms);
+        // Last: a full disk must not keep the checkpoint back.
+        written_behind.and(self.prepare_log_file(self.log.end()))
+    }
+
+    fn write_behind(&self, now_ms: i64) -> io::Result<()> {
         let mut checkpoints = self.checkpoint.lock();
         let (durable, physic_ms) = {
             let flushed = self.flushing.lock();
@@ -48,40 +77,57 @@ impl Store {
         // Under the log lock no record is without its entries.
         let written = self.writer.lock().end;
         self.queues.write_all_out()?;
-        self.prepare_log_file(written)?;
-        let extra = checkpoints.content.extra.as_ref();
-        let seen = extra.map(|extra| (extra.queues_written.0, extra.log_durable.0));
-        if seen == Some((written, durable))
-            && extra.is_some_and(|extra| extra.queues_durable.0 == durable)
-        {
+        let Some(seen) = checkpoints.content.extra.clone() else {
+            return Ok(());
+        };
+        let extra = Extra {
+            log_durable: LogOffset(durable),
+            queues_written: LogOffset(written),
+            ..seen.clone()
+        };
+        if extra == seen && seen.queues_durable.0 == durable && !self.queues.is_unsynced() {
             return Ok(());
         }
-        let synced = extra.map_or(0, |extra| extra.queues_durable.0);
         let is_due = checkpoints
             .synced_ms
             .is_none_or(|synced_ms| now_ms.abs_diff(synced_ms) >= limits::CHECKPOINT_MS)
-            || durable - synced >= limits::CHECKPOINT_BYTES;
-        let mut extra = Extra {
-            boot: self.disk.boot_id(),
-            sync_flush: self.config.sync_flush,
-            log_durable: LogOffset(durable),
-            queues_durable: LogOffset(synced),
-            queues_written: LogOffset(written),
-        };
+            || durable - seen.queues_durable.0 >= limits::CHECKPOINT_BYTES;
+        let content = &mut checkpoints.content;
+        content.extra = Some(extra);
+        let mut synced = Ok(());
         if is_due {
-            self.queues.sync()?;
-            extra.queues_durable = LogOffset(durable);
-            if let Some(indexing) = &self.index {
-                indexing.index.flush()?;
-                checkpoints.content.index_ms = indexing.index.sealed_timestamp();
-            }
-            checkpoints.content.physic_ms = physic_ms;
-            checkpoints.content.logics_ms = physic_ms;
+            synced = self.sync_queues(content, durable, physic_ms);
+            synced = synced.and(self.sync_index(content));
             checkpoints.synced_ms = Some(now_ms);
         }
-        checkpoints.content.extra = Some(extra);
+        if let Some(extra) = &mut checkpoints.content.extra
+            && self.queues.sync_failed()
+        {
+            // What the system still shows of the files may not be on disk.
+            extra.queues_written = extra.queues_durable;
+        }
         let path = &self.config.checkpoint_path;
-        checkpoints.content.write(&self.disk, path, is_due)
+        checkpoints.content.write(&self.disk, path, is_due)?;
+        synced
+    }
+
+    fn sync_queues(&self, content: &mut Checkpoint, durable: i64, ms: i64) -> io::Result<()> {
+        if self.queues.sync()? {
+            content.physic_ms = ms;
+            content.logics_ms = ms;
+            if let Some(extra) = &mut content.extra {
+                extra.queues_durable = LogOffset(durable);
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_index(&self, content: &mut Checkpoint) -> io::Result<()> {
+        if let Some(indexing) = &self.index {
+            indexing.index.flush()?;
+            content.index_ms = indexing.index.sealed_timestamp();
+        }
+        Ok(())
     }
 
     fn prepare_log_file(&self, end: i64) -> io::Result<()> {
@@ -97,7 +143,11 @@ impl Store {
     pub fn close(&self) -> Result<(), CloseError> {
         let end = self.flush()?;
         self.checkpoint.lock().synced_ms = None;
-        self.flush_queues(0)?;
+        self.write_behind(0)?;
+        let extra = self.checkpoint.lock().content.extra.clone();
+        if extra.is_none_or(|extra| extra.queues_durable != end) {
+            return Err(CloseError::Queues);
+        }
         if let Some(indexing) = &self.index {
             indexing.index.close()?;
         }

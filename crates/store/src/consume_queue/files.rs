@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use protocol::{LogOffset, QueueOffset};
@@ -28,6 +28,7 @@ pub(crate) struct QueueFiles {
     /// Bytes of such entries, over all queues.
     pub(super) unwritten: AtomicUsize,
     unsynced: Mutex<FxHashMap<FileKey, Arc<Queue>>>,
+    sync_failed: AtomicBool,
 }
 
 /// A queue's number and the position in it at which the file starts.
@@ -57,6 +58,7 @@ impl QueueFiles {
             writing: Mutex::new(()),
             unwritten: AtomicUsize::new(0),
             unsynced: Mutex::default(),
+            sync_failed: AtomicBool::new(false),
         }
     }
 
@@ -171,14 +173,26 @@ impl QueueFiles {
         Ok(file)
     }
 
-    /// Makes all that has been written durable. On an error nothing may be taken as synced.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    /// Makes all that has been written durable. After one error it is never tried again, and
+    /// `false`: the system forgets what it could not write, and would say that all is well. The
+    /// next start brings the entries from the log.
+    pub(crate) fn sync(&self) -> io::Result<bool> {
+        if self.sync_failed() {
+            return Ok(false);
+        }
         let unsynced = std::mem::take(&mut *self.unsynced.lock());
         let result = self.sync_files(&unsynced);
-        if result.is_err() {
-            self.unsynced.lock().extend(unsynced);
-        }
-        result
+        self.sync_failed.store(result.is_err(), Ordering::Relaxed);
+        result.map(|()| true)
+    }
+
+    /// Whether a sync would have anything to do.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        !self.unsynced.lock().is_empty()
+    }
+
+    pub(crate) fn sync_failed(&self) -> bool {
+        self.sync_failed.load(Ordering::Relaxed)
     }
 
     fn sync_files(&self, files: &FxHashMap<FileKey, Arc<Queue>>) -> io::Result<()> {

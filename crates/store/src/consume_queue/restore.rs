@@ -204,11 +204,31 @@ impl QueueFiles {
         Ok(())
     }
 
+    /// Notes that what the files have on records from a place in the log on (or have no longer, when
+    /// it was cut) may not be durable: the process that wrote it died.
+    pub(crate) fn mark_unsynced_from(&self, queue: &Arc<Queue>, log_at: i64) -> io::Result<()> {
+        let files = queue.entries.lock().files.clone();
+        let first = files.start / ENTRY_BYTES as i64;
+        let durable = partition(queue.next() - first, |at| {
+            let entry = self.entry(queue, first + at)?;
+            Ok(entry.is_some_and(|entry| entry.is_filler() || entry.log_offset.0 < log_at))
+        })?;
+        let mut start = (first + durable) * ENTRY_BYTES as i64;
+        start -= start % self.file_bytes;
+        while start < files.end {
+            self.mark_unsynced(queue, start);
+            start += self.file_bytes;
+        }
+        Ok(())
+    }
+
+    /// Removes a file for good: were it to come back after a power cut, its entries would be taken
+    /// for those of the records that are at their places by then.
     fn remove(&self, queue: &Queue, start: i64) -> io::Result<()> {
         self.forget(queue, start);
         match self.disk.remove_file(&self.path(queue, start)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            _ => self.disk.sync_dir(&self.queue_dir(queue)),
         }
     }
 
@@ -232,11 +252,9 @@ impl QueueFiles {
             if last.is_none_or(|last| last.log_offset.0 >= log_min) {
                 break;
             }
-            // Readers stop looking here before the file is gone; a power cut between the two
-            // files must not leave a gap.
+            // Readers stop looking here before the file is gone.
             queue.entries.lock().files.start = second;
             self.remove(queue, files.start)?;
-            self.disk.sync_dir(&self.queue_dir(queue))?;
             removed += 1;
         }
         self.find_min(queue, log_min)?;
