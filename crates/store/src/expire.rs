@@ -44,13 +44,18 @@ impl Store {
             ..Expired::default()
         };
         let log_min = self.log.min();
+        let mut failed = Ok(());
         for queue in self.table.all() {
-            expired.queue_files += self.queues.expire(&queue, log_min)?;
+            // One that fails must not keep the others.
+            match self.queues.expire(&queue, log_min) {
+                Ok(files) => expired.queue_files += files,
+                Err(error) => failed = Err(error),
+            }
         }
         if let Some(indexing) = &self.index {
             expired.index_files = indexing.index.delete_before(LogOffset(log_min))?;
         }
-        Ok(expired)
+        failed.map(|()| expired)
     }
 
     /// While set, appends are refused: the disk is fuller than allowed.

@@ -29,10 +29,21 @@ pub(crate) struct QueueFiles {
     pub(super) unwritten: AtomicUsize,
     unsynced: Mutex<FxHashMap<FileKey, Arc<Queue>>>,
     sync_failed: AtomicBool,
+    /// The last write failed: appends leave the next try to the write-behind.
+    write_failed: AtomicBool,
 }
 
 /// A queue's number and the position in it at which the file starts.
 type FileKey = (u32, i64);
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    /// There must be a file.
+    Write,
+    Create,
+}
 
 #[derive(Debug, Default)]
 struct Handles {
@@ -59,6 +70,7 @@ impl QueueFiles {
             unwritten: AtomicUsize::new(0),
             unsynced: Mutex::default(),
             sync_failed: AtomicBool::new(false),
+            write_failed: AtomicBool::new(false),
         }
     }
 
@@ -69,9 +81,9 @@ impl QueueFiles {
         if pushed.to_list {
             self.dirty.lock().push(queue.clone());
         }
-        if pushed.unwritten >= limits::QUEUE_UNWRITTEN_BYTES_MAX
-            || total >= limits::QUEUES_UNWRITTEN_BYTES_MAX
-        {
+        let is_much = pushed.unwritten >= limits::QUEUE_UNWRITTEN_BYTES_MAX
+            || total >= limits::QUEUES_UNWRITTEN_BYTES_MAX;
+        if is_much && !self.write_failed.load(Ordering::Relaxed) {
             // A failure is met again, and reported, by the next write-behind. The entries stay.
             let _ = self.write_out(queue);
         }
@@ -103,6 +115,12 @@ impl QueueFiles {
 
     /// Writes a queue's waiting entries. Two callers at once write the same bytes twice.
     fn write_out(&self, queue: &Arc<Queue>) -> io::Result<()> {
+        let result = self.try_write_out(queue);
+        self.write_failed.store(result.is_err(), Ordering::Relaxed);
+        result
+    }
+
+    fn try_write_out(&self, queue: &Arc<Queue>) -> io::Result<()> {
         let (first, bytes, files) = {
             let entries = queue.entries.lock();
             if entries.unwritten.is_empty() {
@@ -118,7 +136,7 @@ impl QueueFiles {
             let room = (start + self.file_bytes - at) as usize;
             let (piece, after) = rest.split_at(room.min(rest.len()));
             let file = if files.contains(&start) {
-                self.open(queue, start, true)?
+                self.open(queue, start, Access::Write)?
             } else {
                 self.create(queue, start, at)?
             };
@@ -158,7 +176,7 @@ impl QueueFiles {
         if !self.disk.exists(&dir) {
             self.disk.create_dir_all(&dir)?;
         }
-        let file = self.open(queue, start, true)?;
+        let file = self.open(queue, start, Access::Create)?;
         file.set_len(self.file_bytes as u64)?;
         if first > start {
             let filler = QueueEntry {
@@ -203,7 +221,11 @@ impl QueueFiles {
             }
         }
         for (&(_, start), queue) in files {
-            self.open(queue, start, true)?.sync_data()?;
+            match self.open(queue, start, Access::Write) {
+                // Expired meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file?.sync_data()?,
+            }
             self.disk.sync_dir(&self.queue_dir(queue))?;
         }
         Ok(())
@@ -265,8 +287,11 @@ impl QueueFiles {
             }
             let room = (start + self.file_bytes - at) as usize / ENTRY_BYTES;
             let mut bytes = vec![0; room.min(count - read.len()) * ENTRY_BYTES];
-            self.open(queue, start, false)?
-                .read_exact_at(&mut bytes, (at - start) as u64)?;
+            match self.open(queue, start, Access::Read) {
+                // Expired since `files` was looked at.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                file => file?.read_exact_at(&mut bytes, (at - start) as u64)?,
+            }
             let (chunks, _) = bytes.as_chunks();
             let at = from + read.len() as i64;
             read.extend(
@@ -311,8 +336,9 @@ impl QueueFiles {
         self.unsynced.lock().remove(&key);
     }
 
-    /// A handle on a file; with `writable` the file is created if it is absent.
-    pub(super) fn open(&self, queue: &Queue, start: i64, writable: bool) -> io::Result<Arc<File>> {
+    /// A handle on a file.
+    pub(super) fn open(&self, queue: &Queue, start: i64, access: Access) -> io::Result<Arc<File>> {
+        let writable = access != Access::Read;
         let key = (queue.number, start);
         {
             let mut handles = self.handles.lock();
@@ -326,10 +352,10 @@ impl QueueFiles {
             }
         }
         let path = self.path(queue, start);
-        let file = Arc::new(if writable {
-            self.disk.open_write(&path)?
-        } else {
-            self.disk.open_read(&path)?
+        let file = Arc::new(match access {
+            Access::Read => self.disk.open_read(&path)?,
+            Access::Write => self.disk.open_existing(&path)?,
+            Access::Create => self.disk.open_write(&path)?,
         });
         let mut handles = self.handles.lock();
         let handle = Handle {

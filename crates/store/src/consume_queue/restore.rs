@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use protocol::record::Outline;
 
-use super::files::QueueFiles;
+use super::files::{Access, QueueFiles};
 use super::{ENTRY_BYTES, Queue, QueueEntry};
 use crate::commit_log::CommitLog;
 use crate::config::file_start;
@@ -51,7 +51,7 @@ impl QueueFiles {
             }
             if file.len < self.file_bytes as u64 {
                 // Cut short by a crash while it was made, or by somebody.
-                self.open(queue, start, true)?
+                self.open(queue, start, Access::Write)?
                     .set_len(self.file_bytes as u64)?;
             }
             files.end += self.file_bytes;
@@ -194,7 +194,7 @@ impl QueueFiles {
 
     /// Zeroes a file from a position on, unless it is so already.
     fn wipe(&self, queue: &Arc<Queue>, start: i64, from: u64) -> io::Result<()> {
-        let file = self.open(queue, start, true)?;
+        let file = self.open(queue, start, Access::Write)?;
         if is_blank(&file, from, file.data_end()?)? {
             return Ok(());
         }

@@ -36,3 +36,68 @@ fn entries_pushed_during_a_write_are_not_forgotten() {
         assert_eq!(bodies(&open(&disk, config()), "T", 0).len(), 100);
     }
 }
+
+/// A reader that has looked which files there are meets a removed one: no entries, no error, and
+/// the file is not made again.
+#[test]
+fn a_reader_may_meet_retention() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, config());
+    for index in 0..60 {
+        append(&store, &[Message::new("T", 0, format!("{index}"))], 1);
+    }
+    store.flush_queues(1).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let store = open(&disk, config());
+    let queue = store.queue("T", 0).unwrap();
+    let path = std::path::Path::new("/store/consumequeue/T/0/00000000000000000000");
+    let files = crate::Disk::Sim(disk.clone());
+    store.queues.forget(&queue, 0);
+    files.remove_file(path).unwrap();
+    assert_eq!(store.queues.read(&queue, 3, 5).unwrap(), []);
+    let read = crate::testing::read(&store, "T", 0, 3);
+    assert_eq!(read.status, crate::ReadStatus::OffsetFoundNull);
+    store.queues.mark_unsynced(&queue, 0);
+    store.queues.sync().unwrap();
+    assert!(!files.exists(path));
+    assert_eq!(store.queues.read(&queue, 20, 1).unwrap().len(), 1);
+}
+
+/// While a queue can't be written, appends don't try it each time.
+#[test]
+fn a_failed_write_is_left_to_the_write_behind() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, config());
+    let queue = store.queue_or_create("T", 0).unwrap();
+    disk.fail(crate::disk::Fault {
+        on: crate::disk::FaultOn::CreateDir,
+        path: "consumequeue/T".into(),
+        after: 0,
+        error: crate::disk::FaultError::NoSpace,
+        sticky: true,
+    });
+    let entry = crate::QueueEntry {
+        queue_offset: protocol::QueueOffset(0),
+        log_offset: protocol::LogOffset(0),
+        size: 100,
+        tags_code: 0,
+    };
+    let many = crate::limits::QUEUE_UNWRITTEN_BYTES_MAX as i64 / 20 + 100;
+    let before = disk.changes();
+    for index in 0..many {
+        let queue_offset = protocol::QueueOffset(index);
+        store.queues.push(
+            &queue,
+            crate::QueueEntry {
+                queue_offset,
+                ..entry
+            },
+        );
+    }
+    assert_eq!(disk.changes() - before, 1, "one try");
+    store.flush_queues(1).unwrap_err();
+    disk.heal();
+    store.flush_queues(2).unwrap();
+    assert_eq!(store.queues.unwritten(), 0);
+}
