@@ -46,6 +46,8 @@ pub struct Broker {
     pub(crate) registration: Arc<Registration>,
     /// Rung after appends that wait for a flush.
     pub(crate) flush_bell: Arc<Bell>,
+    /// Rung after topics or groups changed.
+    pub(crate) save_bell: Arc<Bell>,
     /// Rung after appends.
     pub(crate) index_bell: Arc<Bell>,
     pub(crate) tasks: Tasks,
@@ -137,28 +139,22 @@ impl Broker {
         order: bool,
         sys_flag: i32,
     ) -> Result<(), NotCreated> {
-        if self
-            .topics
-            .state
-            .read()
-            .find(topic)
-            .is_some_and(|config| config.order == order)
-        {
+        let known = self.topic(topic);
+        if known.is_some_and(|config| config.order == order) {
             return Ok(());
         }
-        self.topics
-            .state
-            .write()
-            .create(topic, queues, order, sys_flag, self.clock.now_ms())?;
+        let now_ms = self.clock.now_ms();
+        let mut topics = self.topics.state.write();
+        topics.create(topic, queues, order, sys_flag, now_ms)?;
+        drop(topics);
         tracing::info!(topic, queues, "made a topic for a consumer group");
         self.topics_changed();
         Ok(())
     }
 
+    /// To be saved, and told to nameservers; not by the caller, who has no time for that.
     pub(crate) fn topics_changed(&self) {
-        self.topics
-            .file
-            .save(|| self.topics.state.read().to_table());
+        self.save_bell.ring();
         self.registration.topics_changed();
     }
 
@@ -173,9 +169,7 @@ impl Broker {
             .write()
             .create(group, self.clock.now_ms())?;
         tracing::info!(group, "made a subscription group");
-        self.groups
-            .file
-            .save(|| self.groups.state.read().to_table());
+        self.save_bell.ring();
         Some(made)
     }
 

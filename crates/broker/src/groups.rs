@@ -31,6 +31,8 @@ pub(crate) struct Groups {
     /// The file as loaded: what this build does not interpret is written back untouched.
     file: SubscriptionGroupTable,
     table: HashMap<String, Arc<SubscriptionGroup>>,
+    /// Changes since the start.
+    changes: u64,
     auto_create: bool,
 }
 
@@ -47,6 +49,7 @@ impl Groups {
         Groups {
             file: SubscriptionGroupTable::default(),
             table: BOOT.iter().map(group).collect(),
+            changes: 0,
             auto_create,
         }
     }
@@ -81,7 +84,13 @@ impl Groups {
         let config = Arc::new(named(group));
         self.table.insert(group.to_owned(), config.clone());
         self.file.data_version = self.file.data_version.next(now_ms);
+        self.changes += 1;
         Some(config)
+    }
+
+    /// Changes since the start.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What subscriptionGroup.json holds.

@@ -68,18 +68,25 @@ impl Broker {
         note(&cleaned, failing, "delete old files");
     }
 
-    /// Saves committed offsets, and again what could not be saved at its time.
+    /// Saves topics and groups if they have changed.
+    pub(crate) fn save_topics_and_groups(&self) {
+        self.topics.file.save_changes(|saved| {
+            let topics = self.topics.state.read();
+            (topics.changes() > saved).then(|| (topics.changes(), topics.to_table()))
+        });
+        self.groups.file.save_changes(|saved| {
+            let groups = self.groups.state.read();
+            (groups.changes() > saved).then(|| (groups.changes(), groups.to_table()))
+        });
+    }
+
+    /// Saves what changed, and again what could not be saved at its time.
     pub(crate) fn save_metadata(&self) {
-        self.topics
-            .file
-            .retry(|| self.topics.state.read().to_table());
-        self.groups
-            .file
-            .retry(|| self.groups.state.read().to_table());
+        self.save_topics_and_groups();
         let Some(offsets) = self.offsets.state.write().unsaved() else {
             return;
         };
-        if !self.offsets.file.save(|| offsets) {
+        if !self.offsets.file.save(&offsets) {
             self.offsets.state.write().not_saved();
         }
     }

@@ -1,5 +1,6 @@
 //! The JSON files under config/: read with a fallback to the copy of what was there before, replaced atomically.
 
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use protocol::fastjson;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::disk::Disk;
+use tokio::sync::watch;
 
 #[cfg(test)]
 mod tests;
@@ -26,15 +28,18 @@ pub struct MetadataError {
 pub(crate) struct MetadataFile {
     disk: Disk,
     path: PathBuf,
-    state: Mutex<State>,
+    /// Whether the file's content is good enough to become the copy. Locked while the file is written.
+    sound: Mutex<bool>,
+    progress: watch::Sender<Progress>,
 }
 
-#[derive(Default)]
-struct State {
-    /// The file's content is good enough to become the copy.
-    sound: bool,
-    /// The last attempt to write failed.
-    unsaved: bool,
+/// How far [`MetadataFile::save_changes`] got, in numbers of changes.
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    /// These were to be written; it may have failed.
+    tried: u64,
+    /// These are in the file.
+    saved: u64,
 }
 
 enum Unusable {
@@ -49,7 +54,8 @@ impl MetadataFile {
         MetadataFile {
             disk: disk.clone(),
             path,
-            state: Mutex::default(),
+            sound: Mutex::default(),
+            progress: watch::Sender::default(),
         }
     }
 
@@ -64,7 +70,7 @@ impl MetadataFile {
     pub(crate) fn load<T: DeserializeOwned>(&self) -> Result<Option<T>, MetadataError> {
         let why = match self.read(&self.path) {
             Ok(content) => {
-                self.state.lock().sound = true;
+                *self.sound.lock() = true;
                 return Ok(Some(content));
             }
             Err(why) => why,
@@ -98,37 +104,66 @@ impl MetadataFile {
         fastjson::from_slice(&bytes).map_err(|error| Unusable::Broken(error.to_string()))
     }
 
-    /// Writes what `snapshot` returns. The snapshot is taken when it is this file's turn, so the last writer never writes
-    /// the older state. A failure is logged, and [`retry`](MetadataFile::retry) tries again.
-    pub(crate) fn save<T: Serialize>(&self, snapshot: impl FnOnce() -> T) -> bool {
-        let mut state = self.state.lock();
-        match self.write(&mut state, &snapshot()) {
-            Ok(()) => {
-                *state = State {
-                    sound: true,
-                    unsaved: false,
-                }
-            }
-            Err(error) => {
-                state.unsaved = true;
-                tracing::error!(file = %self.path.display(), %error, "could not write; will try again");
-            }
-        }
-        !state.unsaved
+    /// Writes `content`; a failure is logged.
+    pub(crate) fn save<T: Serialize>(&self, content: &T) -> bool {
+        self.save_in_turn(&mut self.sound.lock(), content)
     }
 
-    /// Writes again if the last attempt failed.
-    pub(crate) fn retry<T: Serialize>(&self, snapshot: impl FnOnce() -> T) {
-        if self.state.lock().unsaved {
-            self.save(snapshot);
+    /// Writes the state if it has changed since it was last written. Called when it is this file's turn, `snapshot` is given
+    /// the changes that are saved already and returns the state with the number of its changes, if there are more: changes
+    /// that come while the file is written are written together, and never an older state after a newer one.
+    pub(crate) fn save_changes<T: Serialize>(
+        &self,
+        snapshot: impl FnOnce(u64) -> Option<(u64, T)>,
+    ) {
+        let mut sound = self.sound.lock();
+        let before = self.progress.borrow().saved;
+        if let Some((changes, content)) = snapshot(before) {
+            let done = self.save_in_turn(&mut sound, &content);
+            self.progress.send_replace(Progress {
+                tried: changes,
+                saved: if done { changes } else { before },
+            });
         }
+    }
+
+    /// Completes when the state with so many changes has been written, or with false when that failed.
+    pub(crate) fn saved(&self, changes: u64) -> impl Future<Output = bool> + Send + use<> {
+        let mut progress = self.progress.subscribe();
+        async move {
+            let tried = progress.wait_for(|progress| progress.tried >= changes);
+            // Without the broker nobody will write it.
+            tried.await.is_ok_and(|progress| progress.saved >= changes)
+        }
+    }
+
+    /// Whether the state with so many changes is in the file.
+    pub(crate) fn is_saved(&self, changes: u64) -> bool {
+        self.progress.borrow().saved >= changes
+    }
+
+    /// As a slow disk would: nothing is written meanwhile.
+    #[cfg(test)]
+    pub(crate) fn hold_up(&self) -> parking_lot::MutexGuard<'_, bool> {
+        self.sound.lock()
+    }
+
+    fn save_in_turn<T: Serialize>(&self, sound: &mut bool, content: &T) -> bool {
+        match self.write(sound, content) {
+            Ok(()) => *sound = true,
+            Err(error) => {
+                tracing::error!(file = %self.path.display(), %error, "could not write; will try again");
+                return false;
+            }
+        }
+        true
     }
 
     /// The new content is durable beside the file before the file becomes the copy and it takes the file's place. Whatever of
     /// the two renames survives a power cut, one of the names has the old or the new content.
-    fn write<T: Serialize>(&self, state: &mut State, content: &T) -> io::Result<()> {
+    fn write<T: Serialize>(&self, sound: &mut bool, content: &T) -> io::Result<()> {
         let bytes = fastjson::to_vec_pretty(content);
-        if !state.sound {
+        if !*sound {
             return self.disk.replace(&self.path, &bytes);
         }
         let next = self.beside(".next");
@@ -136,7 +171,7 @@ impl MetadataFile {
         file.set_len(0)?;
         file.write_all_at(&bytes, 0)?;
         file.sync_data()?;
-        state.sound = false;
+        *sound = false;
         self.disk.rename(&self.path, &self.beside(".bak"))?;
         self.disk.rename(&next, &self.path)?;
         self.disk

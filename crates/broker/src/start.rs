@@ -238,6 +238,7 @@ fn assemble(
         holds: Holds::default(),
         unique_keys,
         flush_bell: Arc::default(),
+        save_bell: Arc::default(),
         index_bell: Arc::default(),
         tasks: Tasks::default(),
         turn: AtomicU32::new(now_ms as u32),
@@ -279,6 +280,10 @@ fn threads(
     let mut failing = false;
     threads.every("clean", config.clean_interval, move || {
         cleaning.clean(&mut failing)
+    })?;
+    let saving = broker.clone();
+    threads.on_bell("save-topics", &broker.save_bell, None, move || {
+        saving.save_topics_and_groups()
     })?;
     let saving = broker.clone();
     threads.every("save-offsets", config.offsets_interval, move || {

@@ -108,9 +108,27 @@ pub(crate) enum NotCreated {
 
 /// Topic configurations by name. Reading takes an [`Arc`]; a change puts a new one in its place.
 pub(crate) struct Topics {
-    table: HashMap<String, Arc<TopicConfig>>,
+    table: HashMap<String, Topic>,
     version: DataVersion,
+    /// Changes since the start.
+    changes: u64,
     auto_create: bool,
+}
+
+/// A topic as it is since that many changes: saved when they are.
+struct Topic {
+    config: Arc<TopicConfig>,
+    since: u64,
+}
+
+impl Topic {
+    /// One that topics.json need not hold, or held when it was read.
+    fn old(config: TopicConfig) -> Topic {
+        Topic {
+            config: Arc::new(config),
+            since: 0,
+        }
+    }
 }
 
 fn config(name: &str, queues: i32, perm: i32) -> TopicConfig {
@@ -158,11 +176,12 @@ impl Topics {
         }
         let table = configs
             .into_iter()
-            .map(|config| (config.topic_name.clone(), Arc::new(config)))
+            .map(|config| (config.topic_name.clone(), Topic::old(config)))
             .collect();
         Topics {
             table,
             version: DataVersion::default(),
+            changes: 0,
             auto_create: boot.auto_create,
         }
     }
@@ -172,13 +191,24 @@ impl Topics {
         self.table.extend(
             file.topic_config_table
                 .into_iter()
-                .map(|(name, config)| (name, Arc::new(config))),
+                .map(|(name, config)| (name, Topic::old(config))),
         );
         self.version = file.data_version;
     }
 
     pub(crate) fn find(&self, topic: &str) -> Option<&Arc<TopicConfig>> {
-        self.table.get(topic)
+        self.table.get(topic).map(|topic| &topic.config)
+    }
+
+    /// A topic, and the number of changes that must be saved for it to be so after a restart.
+    pub(crate) fn find_since(&self, topic: &str) -> Option<(&Arc<TopicConfig>, u64)> {
+        let topic = self.table.get(topic)?;
+        Some((&topic.config, topic.since))
+    }
+
+    /// Changes since the start.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// What topics.json holds and what nameservers are told.
@@ -187,7 +217,7 @@ impl Topics {
             topic_config_table: self
                 .table
                 .iter()
-                .map(|(name, config)| (name.clone(), (**config).clone()))
+                .map(|(name, topic)| (name.clone(), (*topic.config).clone()))
                 .collect(),
             data_version: self.version,
         }
@@ -202,14 +232,10 @@ impl Topics {
         sys_flag: i32,
         now_ms: i64,
     ) -> Result<Arc<TopicConfig>, NotCreated> {
-        if let Some(existing) = self.table.get(topic) {
+        if let Some(existing) = self.find(topic) {
             return Ok(existing.clone());
         }
-        let model = self
-            .table
-            .get(template)
-            .ok_or(NotCreated::NoTemplate)?
-            .clone();
+        let model = self.find(template).ok_or(NotCreated::NoTemplate)?.clone();
         let disabled = template == AUTO_CREATE && !self.auto_create;
         if disabled || model.perm & perm::INHERIT == 0 {
             return Err(NotCreated::NoTemplate);
@@ -234,7 +260,7 @@ impl Topics {
         sys_flag: i32,
         now_ms: i64,
     ) -> Result<Arc<TopicConfig>, NotCreated> {
-        match self.table.get(topic) {
+        match self.find(topic) {
             Some(existing) if existing.order == order => Ok(existing.clone()),
             Some(existing) => {
                 let changed = TopicConfig {
@@ -265,13 +291,14 @@ impl Topics {
     ) -> bool {
         let mut changed = false;
         for topic in topics {
-            if let Some(config) = self.table.get_mut(topic).filter(|config| !config.order) {
-                Arc::make_mut(config).order = true;
+            let known = self.table.get_mut(topic);
+            if let Some(topic) = known.filter(|topic| !topic.config.order) {
+                Arc::make_mut(&mut topic.config).order = true;
                 changed = true;
             }
         }
         if changed {
-            self.version = self.version.next(now_ms);
+            self.change(now_ms);
         }
         changed
     }
@@ -281,8 +308,17 @@ impl Topics {
             return Err(NotCreated::TooMany);
         }
         let config = Arc::new(config);
-        self.table.insert(config.topic_name.clone(), config.clone());
-        self.version = self.version.next(now_ms);
+        let topic = Topic {
+            config: config.clone(),
+            since: self.change(now_ms),
+        };
+        self.table.insert(config.topic_name.clone(), topic);
         Ok(config)
+    }
+
+    fn change(&mut self, now_ms: i64) -> u64 {
+        self.version = self.version.next(now_ms);
+        self.changes += 1;
+        self.changes
     }
 }

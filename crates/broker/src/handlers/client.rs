@@ -56,12 +56,21 @@ fn consumer_beat(
     let Some(group) = broker.group(&data.group_name) else {
         return false;
     };
-    let subscribed = &data.subscription_data_set;
-    let ordered = subscribed
-        .iter()
-        .any(|data| broker.topic(&data.topic).is_some_and(|config| config.order));
+    let (fingerprint, without_subscriptions) = match beat.heartbeat_fingerprint {
+        0 => (0, false),
+        fingerprint => (fingerprint, beat.without_sub),
+    };
+    let is_ordered = |topic: &str| broker.topic(topic).is_some_and(|config| config.order);
     let unit_subscribed = if data.unit_mode { 2 } else { 0 };
     let retry_topic = format!("{RETRY_PREFIX}{}", data.group_name);
+    let ordered = match without_subscriptions {
+        // It does not say: as it is, or the topic would change to and fro.
+        true => is_ordered(&retry_topic),
+        false => {
+            let mut subscribed = data.subscription_data_set.iter();
+            subscribed.any(|data| is_ordered(&data.topic))
+        }
+    };
     if broker
         .own_topic(
             &retry_topic,
@@ -73,10 +82,6 @@ fn consumer_beat(
     {
         tracing::error!(topic = retry_topic, "no room for another topic");
     }
-    let (fingerprint, without_subscriptions) = match beat.heartbeat_fingerprint {
-        0 => (0, false),
-        fingerprint => (fingerprint, beat.without_sub),
-    };
     let mut clients = broker.clients.lock();
     let done = clients.consumer_beat(peer.id(), member, data, fingerprint, without_subscriptions);
     drop(clients);

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::bodies::TopicConfig;
 use protocol::codes::{request, response};
 use protocol::headers::send::{SendMessage, SendMessageResponse, SendMessageV2, SendRefused};
 use protocol::message_id::MessageId;
@@ -39,6 +40,8 @@ pub(crate) struct Sends {
     waiting: Vec<Waiting>,
     /// A topic was made on the way: nameservers are told before the client is.
     topic_made: bool,
+    /// Changes of topics that must be saved before the client is answered, or after a kill its message has no topic.
+    topics_since: u64,
     /// Reused for the properties of one message after the other.
     properties: Vec<u8>,
 }
@@ -127,13 +130,13 @@ impl Sends {
     ) -> Result<Target<'a>, Refusal> {
         let topic = header.topic.to_str();
         checks::topic(&topic)?;
-        let config = match broker.topic(&topic) {
+        let config = match self.find(broker, &topic) {
             Some(config) => config,
             None => {
                 let made = broker.make_topic(&topic, header);
                 let config = made.map_err(|error| topic_refusal(&topic, &error))?;
                 self.topic_made = true;
-                config
+                self.find(broker, &topic).unwrap_or(config)
             }
         };
         if broker.config.broker_permission & perm::WRITE == 0 && config.order {
@@ -144,13 +147,25 @@ impl Sends {
         let queue_id = checks::queue(header.queue_id, &config, || broker.next_turn(), producer)?;
         checks::transaction(header.sys_flag)?;
         match topic.strip_prefix(topics::RETRY_PREFIX) {
-            Some(group) if is_dead_letter(broker, group, header)? => dead_letters(broker, group),
+            Some(group) if is_dead_letter(broker, group, header)? => {
+                let target = dead_letters(broker, group)?;
+                self.find(broker, &target.topic);
+                Ok(target)
+            }
             _ => Ok(Target {
                 topic,
                 queue_id,
                 dead_letter: false,
             }),
         }
+    }
+
+    /// The topic's configuration; the answer waits until the topic is saved.
+    fn find(&mut self, broker: &Broker, topic: &str) -> Option<Arc<TopicConfig>> {
+        let topics = broker.topics.state.read();
+        let (config, since) = topics.find_since(topic)?;
+        self.topics_since = self.topics_since.max(since);
+        Some(config.clone())
     }
 
     fn encode_one(
@@ -327,6 +342,7 @@ impl Sends {
         let waiting = std::mem::take(&mut self.waiting);
         let mut batch = std::mem::take(&mut self.batch);
         let topic_made = std::mem::take(&mut self.topic_made);
+        let topics_since = std::mem::take(&mut self.topics_since);
         let identity = broker.identity.clone();
         match broker.store.append(&mut batch, broker.clock.now_ms()) {
             Ok(appended) => Stored {
@@ -334,7 +350,7 @@ impl Sends {
                 waiting,
                 appended,
             }
-            .acknowledge(broker, topic_made),
+            .acknowledge(broker, topic_made, topics_since),
             Err(error) => {
                 let refusal = append_refusal(&error);
                 waiting
@@ -354,25 +370,31 @@ struct Stored {
 
 impl Stored {
     /// Answers now, or when the flush mode allows it.
-    fn acknowledge(self, broker: &Broker, topic_made: bool) {
+    fn acknowledge(self, broker: &Broker, topic_made: bool, topics_since: u64) {
         let sync_flush = broker.config.store.sync_flush;
         if sync_flush {
             broker.flush_bell.ring();
         }
         broker.index_bell.ring();
-        if !sync_flush && !topic_made {
+        let topics_saved = broker.topics.file.is_saved(topics_since);
+        if !sync_flush && !topic_made && topics_saved {
             return self.answer(response::SUCCESS);
         }
         let (store, registration) = (broker.store.clone(), broker.registration.clone());
-        let flush_timeout = broker.config.sync_flush_timeout;
+        let saved = (!topics_saved).then(|| broker.topics.file.saved(topics_since));
+        let timeout = broker.config.sync_flush_timeout;
         broker.tasks.spawn(async move {
             if topic_made {
                 registration.told().await;
             }
-            if sync_flush {
-                self.await_flush(&store, flush_timeout).await
-            } else {
-                self.answer(response::SUCCESS)
+            let durable = match saved {
+                Some(saved) => tokio::time::timeout(timeout, saved).await == Ok(true),
+                None => true,
+            };
+            match sync_flush {
+                _ if !durable => self.answer(response::FLUSH_DISK_TIMEOUT),
+                true => self.await_flush(&store, timeout).await,
+                false => self.answer(response::SUCCESS),
             }
         });
     }

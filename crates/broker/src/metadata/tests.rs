@@ -61,12 +61,12 @@ fn saving_keeps_what_was_there_before_but_never_a_broken_file() {
     disk.replace(Path::new("/config/x.json.bak"), b"{\"value\":1}")
         .unwrap();
     assert_eq!(file.load::<Content>().unwrap(), Some(content(1)));
-    file.save(|| content(2));
+    file.save(&content(2));
     assert_eq!(
         disk.read(Path::new("/config/x.json.bak")).unwrap(),
         b"{\"value\":1}"
     );
-    file.save(|| content(3));
+    file.save(&content(3));
     let copy: Content =
         protocol::fastjson::from_slice(&disk.read(Path::new("/config/x.json.bak")).unwrap())
             .unwrap();
@@ -94,7 +94,7 @@ fn cut_while_saving(keep: CrashKeep, seed: u64, after: u64) -> bool {
     let sim = SimDisk::new(seed);
     let disk = Disk::Sim(sim.clone());
     let saved = file(&disk);
-    assert!(saved.save(|| content(1)));
+    assert!(saved.save(&content(1)));
     sim.fail(Fault {
         on: FaultOn::AnyChange,
         path: String::new(),
@@ -102,7 +102,7 @@ fn cut_while_saving(keep: CrashKeep, seed: u64, after: u64) -> bool {
         error: FaultError::Io,
         sticky: true,
     });
-    let done = saved.save(|| content(2));
+    let done = saved.save(&content(2));
     let restarted = file(&Disk::Sim(sim.crash(keep)));
     let loaded = restarted.load::<Content>();
     let loaded = loaded.unwrap_or_else(|error| panic!("{keep:?}, {after} changes: {error}"));
@@ -115,15 +115,20 @@ fn cut_while_saving(keep: CrashKeep, seed: u64, after: u64) -> bool {
             "{keep:?}, {after} changes: {value:?}"
         );
     }
-    assert!(restarted.save(|| content(3)), "it goes on from there");
+    assert!(restarted.save(&content(3)), "it goes on from there");
     assert_eq!(restarted.load::<Content>().unwrap(), Some(content(3)));
     done
 }
 
-#[test]
-fn what_could_not_be_written_is_tried_again() {
+#[tokio::test]
+async fn what_could_not_be_written_is_told_and_tried_again() {
     let sim = SimDisk::new(1);
-    let saved = file(&Disk::Sim(sim.clone()));
+    let file = file(&Disk::Sim(sim.clone()));
+    let save = |changes: u64| {
+        file.save_changes(|saved| (changes > saved).then(|| (changes, content(changes as i64))))
+    };
+    assert!(file.is_saved(0) && file.saved(0).await);
+    let waiting = file.saved(1);
     sim.fail(Fault {
         on: FaultOn::Write,
         path: "x.json".into(),
@@ -131,11 +136,15 @@ fn what_could_not_be_written_is_tried_again() {
         error: FaultError::NoSpace,
         sticky: true,
     });
-    assert!(!saved.save(|| content(1)));
-    saved.retry(|| content(2));
-    assert_eq!(saved.load::<Content>().unwrap_or(None), None);
+    save(2);
+    assert!(!waiting.await && !file.is_saved(1));
+    assert_eq!(file.load::<Content>().unwrap_or(None), None);
     sim.heal();
-    saved.retry(|| content(3));
-    assert_eq!(saved.load::<Content>().unwrap(), Some(content(3)));
-    saved.retry(|| -> Content { panic!("there is nothing to write") });
+    save(2);
+    assert!(file.saved(2).await && file.is_saved(2) && !file.is_saved(3));
+    assert_eq!(file.load::<Content>().unwrap(), Some(content(2)));
+    file.save_changes(|saved| -> Option<(u64, Content)> {
+        assert_eq!(saved, 2);
+        None
+    });
 }

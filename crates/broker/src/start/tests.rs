@@ -1,9 +1,9 @@
 //! Starting: what is refused with one line, what comes back after a stop.
 
 use protocol::codes::request::{
-    GET_MAX_OFFSET, HEART_BEAT, QUERY_CONSUMER_OFFSET, UPDATE_CONSUMER_OFFSET,
+    GET_MAX_OFFSET, HEART_BEAT, QUERY_CONSUMER_OFFSET, SEND_MESSAGE_V2, UPDATE_CONSUMER_OFFSET,
 };
-use store::disk::{CrashKeep, Disk, SimDisk};
+use store::disk::{CrashKeep, Disk, Fault, FaultError, FaultOn, SimDisk};
 
 use super::StartError;
 use crate::config::{Config, Role};
@@ -187,6 +187,90 @@ async fn a_crash_loses_nothing_that_was_promised() {
         assert_eq!(offsets.map(|offset| offset.0), Some(2));
         fixture.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_slow_topics_file_holds_up_nobody_but_the_first_senders() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    testing::send(&client, 0, "t", "x").await;
+    let (holding, held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let broker = fixture.running.broker().clone();
+    let slow = std::thread::spawn(move || {
+        let _topics = broker.topics.file.hold_up();
+        let _groups = broker.groups.file.hold_up();
+        holding.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    held.recv().unwrap();
+
+    let names: Vec<String> = (0..100).map(|number| format!("New{number}")).collect();
+    let timeout = std::time::Duration::from_secs(20);
+    let sends = names.iter().map(|name| {
+        let fields = [("a", "g"), ("b", name), ("c", "TBW102"), ("d", "4")];
+        let rest = [("e", "0"), ("f", "0"), ("g", "1700000000000"), ("h", "0")];
+        let fields: Vec<_> = fields.into_iter().chain(rest).collect();
+        let header = testing::Raw(&fields);
+        client
+            .connection
+            .call(SEND_MESSAGE_V2, &header, b"x".to_vec(), timeout)
+    });
+    let mut sends: Vec<_> = sends.map(Box::pin).collect();
+    let other = fixture.client().await;
+    let beat = testing::beat("c", "G", "*", 1);
+    assert_eq!(other.ask(HEART_BEAT, &beat).await.code, 0);
+    testing::send(&other, 0, "t", "y").await;
+    tokio::select! {
+        biased;
+        _ = &mut sends[0] => panic!("answered, and its topic is not saved"),
+        () = std::future::ready(()) => {}
+    }
+
+    // Two renames a save: what came while the file was held up is written together.
+    fixture.sim.fail(Fault {
+        on: FaultOn::Rename,
+        path: "topics.json".into(),
+        after: 4,
+        error: FaultError::Io,
+        sticky: true,
+    });
+    release.send(()).unwrap();
+    slow.join().unwrap();
+    for send in sends {
+        assert_eq!(send.await.unwrap().code, 0);
+    }
+    let killed = fixture.sim.crash(CrashKeep::All);
+    fixture.sim.heal();
+    fixture.stop().await;
+    let fixture = Fixture::on(killed, testing::config()).await;
+    for name in names {
+        assert!(fixture.broker().topic(&name).is_some(), "{name}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_can_not_be_saved_is_told() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    fixture.sim.fail(Fault {
+        on: FaultOn::Write,
+        path: "topics.json".into(),
+        after: 0,
+        error: FaultError::NoSpace,
+        sticky: true,
+    });
+    let fields = [("a", "g"), ("b", "Orders"), ("c", "TBW102"), ("d", "4")];
+    let rest = [("e", "0"), ("f", "0"), ("g", "1700000000000"), ("h", "0")];
+    let fields: Vec<_> = fields.into_iter().chain(rest).collect();
+    for _ in 0..2 {
+        client.check(SEND_MESSAGE_V2, &fields, "x", (10, "")).await;
+    }
+    fixture.sim.heal();
+    fixture.broker().save_metadata();
+    client.check(SEND_MESSAGE_V2, &fields, "x", (0, "")).await;
+    fixture.stop().await;
 }
 
 #[tokio::test]
