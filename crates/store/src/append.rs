@@ -105,12 +105,15 @@ impl Store {
             return Err(crate::Sealed.into());
         }
         self.there_must_be_room()?;
+        self.wipe_scar(&mut writer)?;
         let store_timestamp = now_ms.max(writer.last_ms);
         let parts = self.place(&writer, batch)?;
         assign(&parts, batch, store_timestamp, &mut entries);
         if let Err(error) = self.write(&mut writer, &parts, batch) {
             let queued = batch.records.iter().filter(|record| record.queued);
             queued.for_each(|record| record.queue.give_offset_back());
+            // If this fails too, the next append or the clean exit tries again.
+            let _ = self.wipe_scar(&mut writer);
             return Err(error.into());
         }
         let end = parts
@@ -185,7 +188,6 @@ impl Store {
     }
 
     fn write(&self, writer: &mut Writer, parts: &[Part], batch: &Batch) -> io::Result<()> {
-        self.wipe_scar(writer)?;
         let mut rest = &batch.buffer[..];
         for part in parts {
             let (bytes, after) = rest.split_at(part.bytes);
@@ -202,8 +204,12 @@ impl Store {
         Ok(())
     }
 
-    /// Overwrites what a failed write may have left behind the end.
-    fn wipe_scar(&self, writer: &mut Writer) -> io::Result<()> {
+    /// Overwrites what a failed write may have left behind the end, and makes that durable before
+    /// anything is written there: a power cut must not bring back what was refused.
+    pub(crate) fn wipe_scar(&self, writer: &mut Writer) -> io::Result<()> {
+        if writer.scar_end == 0 {
+            return Ok(());
+        }
         let mut at = writer.end;
         while at < writer.scar_end {
             let file_end = self.log.file_start(at) + self.log.file_bytes();
@@ -211,6 +217,10 @@ impl Store {
             let segment = self.log.segment_or_create(at)?;
             self.log.write(&segment, at, &vec![0; (to - at) as usize])?;
             at = to;
+        }
+        if let Err(error) = self.log.sync(writer.end, writer.scar_end) {
+            self.seal(writer);
+            return Err(error);
         }
         writer.scar_end = 0;
         Ok(())

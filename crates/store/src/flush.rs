@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use protocol::LogOffset;
 
 use crate::Store;
+use crate::append::Writer;
 use crate::consume_queue::Queue;
 
 /// Why a flush failed. The log is sealed for ever: what was not durable never will be for certain.
@@ -91,7 +92,7 @@ impl Store {
             return Ok(LogOffset(end));
         }
         if let Err(error) = self.log.sync(durable, end) {
-            self.seal();
+            self.seal(&mut self.writer.lock());
             return Err(FlushError::Io(error));
         }
         flushed.last_ms = last_ms;
@@ -103,8 +104,8 @@ impl Store {
     }
 
     /// No append succeeds any more, and who waits for durability is told that it won't come.
-    fn seal(&self) {
-        self.writer.lock().sealed = true;
+    pub(crate) fn seal(&self, writer: &mut Writer) {
+        writer.sealed = true;
         self.durable.seal();
     }
 }

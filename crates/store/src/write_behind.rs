@@ -141,6 +141,7 @@ impl Store {
     /// Makes everything durable and leaves the directory as Apache's clean exit does. To be
     /// called once nothing else uses the store.
     pub fn close(&self) -> Result<(), CloseError> {
+        self.wipe_scar(&mut self.writer.lock())?;
         let end = self.flush()?;
         self.checkpoint.lock().synced_ms = None;
         self.write_behind(0)?;

@@ -5,9 +5,10 @@ use std::pin::pin;
 use protocol::record::{MAGIC_BLANK, Record};
 
 use super::*;
-use crate::disk::{Fault, FaultError, FaultOn, SimDisk};
+use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 use crate::testing::{
-    LOG_FILE_BYTES, Message, append, bodies, config, open, poll_once, read, sync_config, try_append,
+    LOG_FILE_BYTES, Message, append, bodies, config, open, open_with_report, peek, poll_once, read,
+    sync_config, try_append,
 };
 use crate::{Batch, Disk, ReadStatus};
 
@@ -150,27 +151,61 @@ fn a_failed_write_changes_nothing() {
     }
 }
 
-/// What a failed write left must not come back as a message after a crash.
-#[test]
-fn what_a_failed_write_left_is_wiped() {
-    let disk = SimDisk::new(3);
-    let store = open(&disk, config());
-    let size = append(&store, &[message(1)], 1).end.0;
-    let path = config().commit_log_dir.join(format!("{:020}", 0));
+/// A batch whose first file is written and whose second is not.
+fn half_written(disk: &std::sync::Arc<SimDisk>, store: &Store, sticky: bool) {
     disk.fail(Fault {
         on: FaultOn::Write,
         path: "commitlog/".into(),
-        after: 1,
+        after: 2,
         error: FaultError::Io,
-        sticky: false,
+        sticky,
     });
-    // The first of two writes succeeds, the blank record's fails.
-    try_append(&store, &[message(1), message(1), message(3900)], 2).unwrap_err();
-    let file = Disk::Sim(disk.clone()).read(&path).unwrap();
-    assert_ne!(file[2 * size as usize..][..4], [0; 4], "it is there");
-    append(&store, &[message(1)], 3);
-    let file = Disk::Sim(disk).read(&path).unwrap();
-    assert!(file[2 * size as usize..].iter().all(|byte| *byte == 0));
+    let refused = [message(2), message(2), message(3900)];
+    try_append(store, &refused, 2).unwrap_err();
+}
+
+/// What was refused must not come back as a message, whatever comes then.
+#[test]
+fn what_a_failed_write_left_is_wiped() {
+    for sticky in [false, true] {
+        let disk = SimDisk::new(3);
+        let store = open(&disk, config());
+        let end = append(&store, &[message(1)], 1).end.0;
+        half_written(&disk, &store, sticky);
+        let left = peek(&store, end, 200);
+        assert_eq!(left.iter().any(|byte| *byte != 0), sticky);
+        disk.heal();
+        store.close().unwrap();
+        drop(store);
+        let (store, report) = open_with_report(&disk, config());
+        assert!(report.clean && report.bad.is_empty() && !report.cut);
+        assert_eq!(bodies(&store, "T", 0), [b"x"]);
+    }
+}
+
+#[test]
+fn a_power_cut_does_not_bring_back_what_was_refused() {
+    for seed in 0..200 {
+        let disk = SimDisk::new(seed);
+        let store = open(&disk, sync_config());
+        append(&store, &[message(1)], 1);
+        store.flush().unwrap();
+        half_written(&disk, &store, false);
+        append(&store, &[message(3), Message::new("T", 1, "y")], 3);
+        if seed % 2 == 0 {
+            store.flush().unwrap();
+        }
+        let store = open(&disk.crash(CrashKeep::Random), sync_config());
+        let found = bodies(&store, "T", 0);
+        assert!(
+            found.iter().all(|body| body.len() != 2),
+            "seed {seed}: {found:?}"
+        );
+        assert_eq!(
+            found.len() + bodies(&store, "T", 1).len() >= 3,
+            found.len() == 2
+        );
+    }
 }
 
 #[test]
