@@ -224,6 +224,24 @@ impl CommitLog {
         self.write(segment, at, &blank)
     }
 
+    /// Writes a range again as it is read, so that the next sync really writes it to disk: what
+    /// an earlier one failed to write the kernel takes for written.
+    pub(crate) fn rewrite(&self, from: i64, to: i64) -> io::Result<()> {
+        let mut at = from;
+        while at < to {
+            let file_end = self.file_start(at) + self.file_bytes;
+            let Some(segment) = self.segment(at) else {
+                at = file_end;
+                continue;
+            };
+            let len = (to.min(file_end) - at).min(limits::READ_WINDOW_BYTES as i64);
+            let bytes = self.read_at(at, len as usize)?;
+            self.write(&segment, at, &bytes)?;
+            at += len;
+        }
+        Ok(())
+    }
+
     /// Syncs the files that hold any of a range.
     pub(crate) fn sync(&self, from: i64, to: i64) -> io::Result<()> {
         let first = self.file_start(from);

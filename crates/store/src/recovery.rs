@@ -125,12 +125,13 @@ impl Ground<'_> {
             again = true;
         };
         let cut = self.cut_log(scanned.end, &mut scanned.scan)? || scanned.refused;
+        let durable = self.durable(scanned.end)?;
+        // From here on older files are opened only to be read.
         self.log.set_end(scanned.end);
         for queue in self.table.all() {
             self.queues.find_min(&queue, log_min)?;
             queue.visible().raise(queue.next());
         }
-        let durable = self.durable(scanned.end)?;
         let extra = self.checkpoint.extra.as_ref();
         let queues_durable = extra.map_or(start, |extra| extra.queues_durable.0.min(start));
         if self.crashed {
@@ -353,6 +354,9 @@ impl Ground<'_> {
             (Some(extra), true) => extra.log_durable.0.min(end),
             (None, true) => self.log.min(),
         };
+        if self.checkpoint.extra.is_some() && self.crashed && self.lost_power != Some(true) {
+            self.log.rewrite(durable, end)?;
+        }
         if self.config.sync_flush && durable < end {
             self.log.sync(durable, end)?;
             return Ok(end);

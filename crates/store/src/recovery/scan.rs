@@ -132,8 +132,10 @@ impl<'a> LogScan<'a> {
         let window_end = self.window_start + self.window.len() as i64;
         if at < self.window_start || at + need as i64 > window_end {
             let file = self.log.file(segment)?;
-            let room = (self.data_end(segment)? - at).max(0) as usize;
-            let wanted = need.max(WINDOW_BYTES).min(room);
+            // What is asked for is read in any case: some file systems make holes of zeros.
+            let ahead = (self.data_end(segment)? - at).clamp(0, WINDOW_BYTES as i64);
+            let room = (segment.start + self.log.file_bytes() - at) as usize;
+            let wanted = need.max(ahead as usize).min(room);
             self.window.resize(wanted, 0);
             self.window_start = at;
             let mut filled = 0;
@@ -203,7 +205,7 @@ impl<'a> LogScan<'a> {
         let mut from = from;
         while from < end {
             self.window.clear();
-            let bytes = self.fill(segment, from, WINDOW_BYTES)?;
+            let bytes = self.fill(segment, from, WINDOW_BYTES.min((end - from) as usize))?;
             let len = bytes.len() as i64;
             // Looking at a hit moves the window, so all are collected first.
             let hits: Vec<i64> = finder.find_iter(bytes).map(|hit| hit as i64 - 4).collect();

@@ -559,3 +559,56 @@ fn a_topic_begun_again_is_told_from_a_damaged_number() {
     let store = open(&disk.crash(CrashKeep::All), config());
     assert_eq!(bodies(&store, "T", 0), [b"new 0", b"new 1", b"new 2"]);
 }
+
+/// A failed sync leaves in memory what is not on disk, and the kernel takes it for written. The
+/// next start shows it to consumers only once it is.
+#[test]
+fn after_a_failed_sync_a_restart_trusts_nothing_in_memory() {
+    for seed in 0..50 {
+        for shown in [sync_config(), config()] {
+            let disk = SimDisk::new(seed);
+            let store = open(&disk, shown.clone());
+            append(&store, &[Message::new("T", 0, "good")], 1);
+            store.flush().unwrap();
+            store.flush_queues(1).unwrap();
+            append(&store, &[Message::new("T", 0, vec![b'.'; 1500])], 2);
+            disk.fail(Fault {
+                on: FaultOn::Sync,
+                path: "commitlog".into(),
+                after: 0,
+                error: FaultError::Io,
+                sticky: false,
+            });
+            store.flush().unwrap_err();
+            let disk = disk.crash(CrashKeep::All);
+            let store = open(&disk, shown.clone());
+            let seen = bodies(&store, "T", 0);
+            assert_eq!(seen.len(), 2);
+            store.flush().unwrap();
+            let store = open(&disk.crash(CrashKeep::None), shown);
+            assert_eq!(bodies(&store, "T", 0), seen, "seed {seed}");
+        }
+    }
+}
+
+/// Some file systems make holes of zeros, as copying tools do: they are part of the record.
+#[test]
+fn a_record_that_ends_in_a_hole_is_whole() {
+    let config = Config {
+        log_file_bytes: 4 * 4096,
+        ..config()
+    };
+    let disk = SimDisk::new(1);
+    let store = open(&disk, config.clone());
+    // The length of its properties, zero, is the last thing in a record.
+    let end = append(&store, &[Message::new("T", 0, vec![1; 4097 - 92])], 1).end;
+    assert_eq!(end.0, 4097);
+    let on = Disk::Sim(disk.crash(CrashKeep::All));
+    on.remove_file(&log_file(0)).unwrap();
+    let file = on.open_write(&log_file(0)).unwrap();
+    file.allocate(4 * 4096).unwrap();
+    file.write_all_at(&peek(&store, 0, 4096), 0).unwrap();
+    let (store, report) = Store::open(config, on).unwrap();
+    assert_eq!(report.end, end);
+    assert_eq!(bodies(&store, "T", 0).len(), 1);
+}
