@@ -296,7 +296,7 @@ impl Routes {
     /// Forgets the brokers that were not heard of for longer than they said. Returns their
     /// connections.
     pub(crate) fn expire(&mut self, now_ms: i64) -> Vec<Arc<Peer>> {
-        let is_late = |live: &Live| live.heard_ms + live.timeout_ms < now_ms;
+        let is_late = |live: &Live| live.heard_ms.saturating_add(live.timeout_ms) < now_ms;
         let late: Vec<BrokerAddr> = self
             .live
             .iter()

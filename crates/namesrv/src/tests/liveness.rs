@@ -87,6 +87,34 @@ async fn silent_brokers_expire() {
 }
 
 #[tokio::test]
+async fn a_broker_may_ask_for_any_time() {
+    let server = plain().await;
+    let (mut eternal, mut hasty, mut watcher) = (
+        server.connect().await,
+        server.connect().await,
+        server.connect().await,
+    );
+    let body = registration(&["t", "u"]).encode();
+    for (client, name, timeout_ms) in [
+        (&mut eternal, "eternal", i64::MAX),
+        (&mut hasty, "hasty", i64::MIN),
+    ] {
+        let fields = broker_fields(&format!("c/{name}/0"));
+        let request = format!("103 {fields} heartbeatTimeoutMillis={timeout_ms}");
+        client.ask(&request, &body).await;
+    }
+    watcher.eventually_brokers("eternal").await;
+    server.clock.advance(1_000_000_000);
+    // The search for silent brokers has been there since.
+    let mut late = server.connect().await;
+    late.register("c/late/0", &["t", "u"]).await;
+    server.clock.advance(120_001);
+    watcher.eventually_brokers("eternal").await;
+    drop((eternal, late, hasty, watcher));
+    server.nameserver.shutdown().await;
+}
+
+#[tokio::test]
 async fn brokers_go_with_their_connection() {
     let server = plain().await;
     let (mut first, mut watcher) = (server.connect().await, server.connect().await);
