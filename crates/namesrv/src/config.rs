@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::options::Positive;
 use remoting::Limits;
 
 protocol::options! {
@@ -18,7 +19,7 @@ protocol::options! {
         /// Brokers get the configuration of ordered topics when they register.
         return_order_topic_config_to_broker: bool = "returnOrderTopicConfigToBroker" or true;
         /// How often brokers that went silent are looked for.
-        scan_not_active_broker_interval: u64 = "scanNotActiveBrokerInterval" or 5000, unit "ms";
+        scan_not_active_broker_interval: Positive = "scanNotActiveBrokerInterval" or Positive(5000), unit "ms";
         /// A slave is given out as master, for reading, while its master is away and it says it may.
         support_acting_master: bool = "supportActingMaster" or false;
         /// Answer requests for the list of all topics.
@@ -28,20 +29,30 @@ protocol::options! {
         /// After a start, give out no routes until brokers have had time to register.
         need_wait_for_service: bool = "needWaitForService" or false;
         /// That time.
-        wait_seconds_for_service: i64 = "waitSecondsForService" or 45, unit "s";
+        wait_seconds_for_service: i32 = "waitSecondsForService" or 45, unit "s";
         /// A topic that is missing from a broker's registration is gone from that broker.
         delete_topic_with_broker_registration: bool = "deleteTopicWithBrokerRegistration" or false;
-        /// A connection on which nothing moves for so long is closed.
-        server_channel_max_idle_time_seconds: u64 = "serverChannelMaxIdleTimeSeconds" or 120, unit "s";
+        /// A connection on which nothing moves for so long is closed; 0: never.
+        server_channel_max_idle_time_seconds: i32 = "serverChannelMaxIdleTimeSeconds" or 120, unit "s";
         /// Connections that may wait to be accepted.
         server_socket_backlog: u32 = "serverSocketBacklog" or 1024;
     }
 }
 
 impl Config {
+    pub(crate) fn scan_every(&self) -> Duration {
+        let ms = self.scan_not_active_broker_interval.0.unsigned_abs();
+        Duration::from_millis(ms.into())
+    }
+
     pub(crate) fn limits(&self) -> Limits {
+        // Netty takes 0, and less, for never.
+        let idle = match u64::try_from(self.server_channel_max_idle_time_seconds) {
+            Ok(0) | Err(_) => i32::MAX.unsigned_abs().into(),
+            Ok(seconds) => seconds,
+        };
         Limits {
-            idle: Duration::from_secs(self.server_channel_max_idle_time_seconds),
+            idle: Duration::from_secs(idle),
             backlog: self.server_socket_backlog,
             ..Limits::default()
         }

@@ -68,7 +68,7 @@ impl Nameserver {
             net::resolve(&format!("{}:{}", config.bind_address, config.listen_port)).await?;
         let server = Server::bind(&addrs, config.limits())?;
         let addrs = server.local_addrs().to_vec();
-        let scan_every = Duration::from_millis(config.scan_not_active_broker_interval);
+        let scan_every = config.scan_every();
         let started_ms = clock.now_ms();
         let shared = Arc::new(Shared {
             config,

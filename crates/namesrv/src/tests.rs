@@ -11,6 +11,7 @@ use protocol::command::{
     CommandOut, FieldSink, Fields, Header, HeaderError, VERSION, encode_command,
 };
 use protocol::frame::{Codec, split};
+use protocol::options::{OptionSet, Positive};
 use protocol::text::Text;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -36,7 +37,7 @@ async fn start(config: Config, kv_content: &str) -> Running {
     let config = Config {
         listen_port: 0,
         bind_address: "127.0.0.1".to_owned(),
-        scan_not_active_broker_interval: 5,
+        scan_not_active_broker_interval: Positive(5),
         ..config
     };
     let kv_file = Arc::new(Mutex::new(kv_content.as_bytes().to_vec()));
@@ -250,6 +251,48 @@ async fn configuration() {
         .await;
     drop(client);
     server.nameserver.shutdown().await;
+}
+
+#[test]
+fn limits_of_the_configuration() {
+    for (key, text, taken) in [
+        ("scanNotActiveBrokerInterval", "0", false),
+        ("scanNotActiveBrokerInterval", "1", true),
+        ("waitSecondsForService", "9223372036854775807", false),
+        (
+            "serverChannelMaxIdleTimeSeconds",
+            "18446744073709551615",
+            false,
+        ),
+        ("serverChannelMaxIdleTimeSeconds", "2147483647", true),
+    ] {
+        let mut config = Config::default();
+        let declared = config.declared();
+        let index = declared.iter().position(|option| option.key == key);
+        let set = config.set(index.unwrap(), text);
+        assert_eq!(set.is_some(), taken, "{key}={text}");
+    }
+}
+
+#[tokio::test]
+async fn extreme_idle_times_leave_connections_alone() {
+    for seconds in [i32::MIN, 0, i32::MAX] {
+        let config = Config {
+            server_channel_max_idle_time_seconds: seconds,
+            need_wait_for_service: true,
+            wait_seconds_for_service: i32::MAX,
+            ..Config::default()
+        };
+        let server = start(config, "").await;
+        let mut client = server.connect().await;
+        for _ in 0..2 {
+            client
+                .check("105 topic=t", expect!["1 name server not ready"])
+                .await;
+        }
+        drop(client);
+        server.nameserver.shutdown().await;
+    }
 }
 
 #[tokio::test]

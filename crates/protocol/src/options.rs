@@ -313,6 +313,24 @@ macro_rules! integers {
 
 integers!(u16 u32 u64 i32 i64);
 
+/// A number that can't be 0 or less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positive(pub i32);
+
+impl OptionValue for Positive {
+    fn kind() -> String {
+        format!("an integer from 1 to {}", i32::MAX)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|number| *number > 0).map(Positive)
+    }
+
+    fn show(&self) -> String {
+        self.0.to_string()
+    }
+}
+
 /// An option that need not be given.
 impl<T: OptionValue> OptionValue for Option<T> {
     fn kind() -> String {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::options::OptionValue;
+use protocol::options::{OptionValue, Positive};
 use protocol::{option_enum, options};
 
 use super::{Config, Role};
@@ -98,24 +98,6 @@ impl OptionValue for Hours {
             .map(|hour| format!("{hour:02}"))
             .collect::<Vec<_>>()
             .join(";")
-    }
-}
-
-/// A number that can't be 0 or less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Positive(pub i32);
-
-impl OptionValue for Positive {
-    fn kind() -> String {
-        format!("an integer from 1 to {}", i32::MAX)
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|number| *number > 0).map(Positive)
-    }
-
-    fn show(&self) -> String {
-        self.0.to_string()
     }
 }
 

@@ -49,6 +49,6 @@ impl Shared {
     fn is_ready(&self) -> bool {
         let waited_ms = self.clock.now_ms() - self.started_ms;
         !self.config.need_wait_for_service
-            || waited_ms >= self.config.wait_seconds_for_service * 1000
+            || waited_ms >= i64::from(self.config.wait_seconds_for_service) * 1000
     }
 }
