@@ -9,8 +9,13 @@ pub const HOLD_MS_MAX: i64 = 30_000;
 /// A held pull whose filter skipped messages is answered within this, so that its offset moves on (Apache re-checks holds this often).
 pub const HOLD_SKIPPED_MAX: Duration = Duration::from_secs(5);
 
-/// Topics, made by hand or by sending. Apache has no bound.
-pub const TOPICS_MAX: usize = 1_000_000;
+/// Topics, made by hand or by sending: as many as one registration can tell nameservers of, whatever their names. Apache has
+/// no bound, and is forgotten by its nameservers at about as many.
+pub const TOPICS_MAX: usize = 100_000;
+/// A larger registration is compressed.
+pub const REGISTRATION_PLAIN_BYTES_MAX: usize = 1 << 20;
+/// No registration is larger, compressed: a nameserver reads frames of 16 MiB, header included.
+pub const REGISTRATION_BYTES_MAX: usize = (16 << 20) - (64 << 10);
 /// Subscription groups, made by hand or by consuming. Apache has no bound.
 pub const GROUPS_MAX: usize = 1_000_000;
 /// Queues a group may have committed offsets for; the highest queue id is one less.

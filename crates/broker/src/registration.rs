@@ -43,8 +43,27 @@ enum State {
     Down,
 }
 
-/// Why a nameserver does not know this broker. In the words of a log line.
-type Cause = String;
+/// Why a nameserver does not know this broker.
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("{0}")]
+    Other(String),
+    #[error(
+        "the registration of {topics} topics takes {bytes} bytes compressed, and a frame holds {limit}: clients will not find this \
+         broker until topics are deleted"
+    )]
+    TooLarge {
+        topics: usize,
+        bytes: usize,
+        limit: usize,
+    },
+}
+
+impl Cause {
+    fn other(error: impl ToString) -> Cause {
+        Cause::Other(error.to_string())
+    }
+}
 
 impl Registration {
     pub(crate) fn new(addresses: &[String]) -> Registration {
@@ -128,6 +147,9 @@ fn note(nameserver: &Nameserver, told: Result<(), Cause>, version: u64) {
     match (&told, before) {
         (Ok(()), State::Told(_)) | (Err(_), State::Down) => {}
         (Ok(()), _) => tracing::info!(nameserver = address, "registered"),
+        (Err(cause @ Cause::TooLarge { .. }), _) => {
+            tracing::error!(nameserver = address, "not registered: {cause}")
+        }
         (Err(cause), _) => tracing::warn!(
             nameserver = address,
             "not registered, will keep trying: {cause}"
@@ -158,14 +180,17 @@ impl Link<'_> {
                 let limits = Limits::default();
                 remoting::connect(self.address, Arc::new(NoRequests), &limits)
                     .await
-                    .map_err(|error| error.to_string())?
+                    .map_err(Cause::other)?
             }
         };
         Ok(self.connection.insert(connection))
     }
 
-    async fn register(&mut self, broker: &Broker) -> Result<(), Cause> {
-        let body = body(broker).encode();
+    async fn register(&mut self, broker: &Arc<Broker>) -> Result<(), Cause> {
+        let told = broker.clone();
+        let encoding = move || encode(&body(&told), limits::REGISTRATION_BYTES_MAX);
+        let encoded = tokio::task::spawn_blocking(encoding).await;
+        let Encoded { body, compressed } = encoded.map_err(Cause::other)??;
         let identity = &broker.identity;
         let header = RegisterBroker {
             broker_name: Text::plain(&identity.broker),
@@ -175,7 +200,7 @@ impl Link<'_> {
             broker_id: identity.broker_id,
             heartbeat_timeout_millis: None,
             enable_acting_master: Some(false),
-            compressed: false,
+            compressed,
             body_crc32: crc31(&body) as i32,
             zone_name: None,
         };
@@ -188,15 +213,12 @@ impl Link<'_> {
             Ok(reply) => reply,
             Err(error) => {
                 self.connection = None;
-                return Err(error.to_string());
+                return Err(Cause::other(error));
             }
         };
         if reply.code != response::SUCCESS {
-            return Err(format!(
-                "code {}, {}",
-                reply.code,
-                reply.remark.as_deref().unwrap_or("no remark")
-            ));
+            let remark = reply.remark.as_deref().unwrap_or("no remark");
+            return Err(Cause::Other(format!("code {}, {remark}", reply.code)));
         }
         take_ordered_topics(broker, reply.body());
         Ok(())
@@ -235,6 +257,38 @@ impl Link<'_> {
 }
 
 const UNREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A registration's body.
+struct Encoded {
+    body: Vec<u8>,
+    compressed: bool,
+}
+
+/// Plain, as stock brokers send it, while it is small: the compressed form says less of each topic.
+fn encode(registration: &RegisterBrokerBody, limit: usize) -> Result<Encoded, Cause> {
+    let body = registration.encode();
+    if body.len() <= limits::REGISTRATION_PLAIN_BYTES_MAX {
+        return Ok(Encoded {
+            body,
+            compressed: false,
+        });
+    }
+    let body = registration.encode_compressed().map_err(Cause::other)?;
+    if body.len() > limit {
+        let topics = &registration
+            .topic_config_serialize_wrapper
+            .topic_config_table;
+        return Err(Cause::TooLarge {
+            topics: topics.len(),
+            bytes: body.len(),
+            limit,
+        });
+    }
+    Ok(Encoded {
+        body,
+        compressed: true,
+    })
+}
 
 /// What nameservers are told: all topics, with no more permissions than the broker has.
 fn body(broker: &Broker) -> RegisterBrokerBody {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use protocol::bodies::RegisterBrokerBody;
+use protocol::bodies::{RegisterBrokerBody, TopicConfig};
 use protocol::codes::request::{REGISTER_BROKER, UNREGISTER_BROKER};
 use protocol::command::NoHeader;
 use protocol::headers::nameserver::RegisterBroker;
@@ -14,6 +14,8 @@ use remoting::{Body, Limits, Peer, Request, Server, Service};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::encode;
+use crate::limits;
 use crate::testing::{Fixture, send};
 
 /// What a nameserver heard.
@@ -46,7 +48,13 @@ impl Service for Ear {
                         ("broker-a", 0)
                     );
                     assert_eq!(header.body_crc32, crc31(request.body()) as i32);
-                    let body = RegisterBrokerBody::decode(request.body()).unwrap();
+                    let body = match header.compressed {
+                        false => RegisterBrokerBody::decode(request.body()),
+                        true => {
+                            RegisterBrokerBody::decode_compressed(request.body(), request.version)
+                        }
+                    };
+                    let body = body.unwrap();
                     let topics = body
                         .topic_config_serialize_wrapper
                         .topic_config_table
@@ -206,6 +214,56 @@ async fn a_nameserver_says_which_topics_are_ordered() {
     nameserver.topics().await;
     nameserver.topics().await;
     assert!(fixture.broker().topic("BenchmarkTest").unwrap().order);
+    fixture.stop().await;
+    nameserver.stop().await;
+}
+
+/// As many topics as there may be, with the longest names, no two alike.
+fn full() -> RegisterBrokerBody {
+    let mut registration = RegisterBrokerBody::default();
+    let wrapper = &mut registration.topic_config_serialize_wrapper;
+    for number in 0..limits::TOPICS_MAX as u64 {
+        let noise = |part: u64| (number * 4 + part).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let name: String = (0..8).map(|part| format!("{:016x}", noise(part))).collect();
+        let config = TopicConfig {
+            topic_name: name[..limits::TOPIC_NAME_MAX].to_owned(),
+            ..TopicConfig::default()
+        };
+        let table = &mut wrapper.topic_config_table;
+        table.insert(config.topic_name.clone(), config);
+    }
+    registration
+}
+
+#[test]
+fn as_many_topics_as_there_may_be_fit_a_registration() {
+    let registration = full();
+    let encoded = encode(&registration, limits::REGISTRATION_BYTES_MAX).unwrap();
+    assert!(encoded.compressed);
+    let decoded = RegisterBrokerBody::decode_compressed(&encoded.body, 479).unwrap();
+    assert_eq!(decoded, registration);
+    let limit = encoded.body.len() - 1;
+    let error = encode(&registration, limit).err().unwrap().to_string();
+    assert!(
+        error.starts_with("the registration of 100000 topics takes")
+            && error.contains(&format!("a frame holds {limit}")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn many_topics_are_told_compressed() {
+    let mut nameserver = Nameserver::start(anywhere(), "");
+    let fixture = broker_with(&[&nameserver], HOUR).await;
+    nameserver.topics().await;
+    let mut topics = fixture.broker().topics.state.write();
+    for number in 0..10_000 {
+        let created = topics.create(&format!("Topic{number}"), 8, false, 0, 0);
+        created.unwrap();
+    }
+    drop(topics);
+    fixture.broker().topics_changed();
+    assert!(nameserver.topics().await.len() > 10_000);
     fixture.stop().await;
     nameserver.stop().await;
 }
