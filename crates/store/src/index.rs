@@ -62,14 +62,15 @@ pub struct IndexRecord<'a> {
     pub store_timestamp: i64,
 }
 
-/// All index files of a store. Lock order: `sealer`, then `state`.
+/// All index files of a store. Lock order: `sealer`, then `state`. Under `state` nothing waits for
+/// the disk but a write to the page cache: questions come from threads that must not wait.
 #[derive(Debug)]
 pub struct Index {
     disk: Disk,
     dir: PathBuf,
     layout: Layout,
     log_end: LogOffset,
-    /// Held while sealing or flushing, which wait for the disk without holding `state`.
+    /// Held while recovering, sealing or flushing.
     sealer: Mutex<()>,
     state: Mutex<State>,
 }
@@ -77,7 +78,7 @@ pub struct Index {
 #[derive(Debug)]
 struct State {
     /// Files a crash may have left incomplete, until first needed.
-    unrecovered: Option<Unrecovered>,
+    unrecovered: Option<Arc<Unrecovered>>,
     /// Read only, oldest first. After a clean start the last may have room left.
     files: Vec<ClosedFile>,
     /// Full, but not yet closed.
@@ -119,7 +120,7 @@ impl Index {
         let (files, unrecovered) = load::find(disk, &dir, layout, log_end, last_exit)?;
         let resume = files.last().map(|file| file.header.end_log_offset);
         let state = State {
-            unrecovered,
+            unrecovered: unrecovered.map(Arc::new),
             files,
             sealing: None,
             active: None,
@@ -206,20 +207,21 @@ impl Index {
                 // The full one before is not closed yet: do it here, so that there is never a
                 // third slot table.
                 Some(_) => MutexGuard::unlocked(state, || self.seal(&self.sealer.lock()))?,
-                None => state.active = Some(self.open_active(state, now)?),
+                None => self.open_active(state, now)?,
             }
         }
     }
 
-    /// The file to fill: the last one if it has room, or a new one.
-    fn open_active(&self, state: &mut State, now: LocalTime) -> io::Result<Active> {
+    /// Sees to a file to fill: the last one if it has room, or a new one.
+    fn open_active(&self, state: &mut MutexGuard<'_, State>, now: LocalTime) -> io::Result<()> {
         let not_full = |file: &&ClosedFile| !file.header.is_full(self.layout);
-        if state.sealing.is_none()
-            && let Some(last) = state.files.last().filter(not_full)
-        {
-            let active = Active::load(&self.disk, last, self.layout)?;
+        let last = state.files.last().filter(not_full).cloned();
+        if let Some(last) = last.filter(|_| state.sealing.is_none()) {
+            let load = || Active::load(&self.disk, &last, self.layout);
+            let active = MutexGuard::unlocked(state, load)?;
             state.files.pop();
-            return Ok(active);
+            state.active = Some(active);
+            return Ok(());
         }
         let last_name = state.sealing.as_ref().map(|file| file.file.name);
         let last_name = last_name
@@ -227,7 +229,9 @@ impl Index {
             .unwrap_or(0);
         let name = now.digits().max(last_name + 1);
         let before = state.header().unwrap_or_default();
-        Active::create(&self.disk, &self.dir, name, self.layout, before)
+        let create = || Active::create(&self.disk, &self.dir, name, self.layout, before);
+        state.active = Some(MutexGuard::unlocked(state, create)?);
+        Ok(())
     }
 
     /// Makes all that was put durable, then counted. Call from one thread, every second or so.
@@ -350,15 +354,22 @@ impl Index {
 
     /// The state, with what a crash left put in order.
     fn recovered(&self) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = self.state.lock();
-        if let Some(unrecovered) = &state.unrecovered {
+        let state = self.state.lock();
+        if state.unrecovered.is_none() {
+            return Ok(state);
+        }
+        drop(state);
+        let _one_at_a_time = self.sealer.lock();
+        let unrecovered = self.state.lock().unrecovered.clone();
+        if let Some(unrecovered) = unrecovered {
             let end = unrecovered.recover(&self.disk, &self.dir, self.layout, self.log_end)?;
+            let mut state = self.state.lock();
             state.files.extend(end.files);
             state.active = end.active;
             state.resume = state.header().map(|header| header.end_log_offset);
             state.unrecovered = None;
         }
-        Ok(state)
+        Ok(self.state.lock())
     }
 }
 

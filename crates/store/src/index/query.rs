@@ -48,7 +48,8 @@ enum Place {
 
 impl Index {
     /// Records of `topic` that may have `key` and were stored from `begin` to `end` (ms, compared
-    /// by the second), at most `max`.
+    /// by the second), at most `max`. After a crash only what is in trusted files, until the rest
+    /// has been recovered: it does not wait for that.
     pub fn query(
         &self,
         topic: &str,
@@ -63,7 +64,7 @@ impl Index {
             end,
         };
         let mut answer = IndexAnswer::default();
-        let state = self.recovered()?;
+        let state = self.state.lock();
         if let Some(header) = state.header() {
             answer.last_update_timestamp = header.end_timestamp;
             answer.last_update_log_offset = header.end_log_offset;

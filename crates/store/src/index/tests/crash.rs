@@ -134,7 +134,7 @@ fn nothing_is_cut(index: &Index) {
         .lock()
         .unrecovered
         .as_ref()
-        .map(Unrecovered::counted);
+        .map(|files| files.counted());
     let Some(counted) = unrecovered else { return };
     index.next_log_offset().unwrap();
     let state = index.state.lock();
