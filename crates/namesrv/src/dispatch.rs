@@ -67,6 +67,8 @@ pub(crate) enum Refusal {
     NoNamespace(String),
     #[error(transparent)]
     Kv(#[from] KvError),
+    #[error("too many changes of the configuration wait for the disk")]
+    Busy,
     #[error("disable")]
     Disabled,
     #[error("configuration can't be changed while running: change the file and restart")]
@@ -78,11 +80,11 @@ pub(crate) type Answered = Result<Answer, Refusal>;
 impl Service for Shared {
     fn handle(&self, peer: &Arc<Peer>, requests: Vec<Request>) {
         for request in requests {
-            match self.answer(peer, &request) {
-                Ok(answer) => answer.send(request),
-                Err(refusal) => {
-                    tracing::debug!(peer = %peer.remote_addr(), code = request.code, "refused: {refusal}");
-                    request.refuse(refusal.code(), &refusal.to_string());
+            match request.code {
+                codes::PUT_KV_CONFIG | codes::DELETE_KV_CONFIG => self.change_kv(request),
+                _ => {
+                    let answered = self.answer(peer, &request);
+                    finish(request, answered);
                 }
             }
         }
@@ -90,6 +92,18 @@ impl Service for Shared {
 
     fn closed(&self, peer: &Arc<Peer>) {
         self.routes.write().closed(peer.id());
+    }
+}
+
+/// Sends the answer.
+pub(crate) fn finish(request: Request, answered: Answered) {
+    match answered {
+        Ok(answer) => answer.send(request),
+        Err(refusal) => {
+            let peer = request.peer().remote_addr();
+            tracing::debug!(%peer, code = request.code, "refused: {refusal}");
+            request.refuse(refusal.code(), &refusal.to_string());
+        }
     }
 }
 
@@ -111,9 +125,7 @@ impl Shared {
             codes::GET_UNIT_TOPIC_LIST => self.unit_topics(Units::Unit),
             codes::GET_HAS_UNIT_SUB_TOPIC_LIST => self.unit_topics(Units::UnitSub),
             codes::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST => self.unit_topics(Units::UnitSubOfNonUnit),
-            codes::PUT_KV_CONFIG => self.put_kv(request),
             codes::GET_KV_CONFIG => self.find_kv(request),
-            codes::DELETE_KV_CONFIG => self.delete_kv(request),
             codes::GET_KVLIST_BY_NAMESPACE => self.kv_list(request),
             codes::GET_NAMESRV_CONFIG => self.show_config(),
             codes::UPDATE_NAMESRV_CONFIG => Err(Refusal::FixedConfig),
@@ -191,6 +203,7 @@ impl Refusal {
             Refusal::Unknown(_) => response::REQUEST_CODE_NOT_SUPPORTED,
             Refusal::NoRoute(_) => response::TOPIC_NOT_EXIST,
             Refusal::NoKey { .. } | Refusal::NoNamespace(_) => response::QUERY_NOT_FOUND,
+            Refusal::Busy => response::SYSTEM_BUSY,
             Refusal::FixedConfig => response::NO_PERMISSION,
             Refusal::Header(_)
             | Refusal::Checksum

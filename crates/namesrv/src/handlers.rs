@@ -5,3 +5,5 @@ mod config;
 mod kv;
 mod route;
 mod topic;
+
+pub(crate) use kv::make_changes;

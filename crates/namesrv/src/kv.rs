@@ -27,8 +27,7 @@ pub struct KvFile {
 /// The table in memory, never ahead of the file.
 pub(crate) struct Kv {
     table: RwLock<KvConfig>,
-    /// Held while a change is written, so that changes reach the file one after the other and
-    /// readers need not wait for the disk.
+    /// Held while a change is written; readers need not wait for the disk.
     replace: Mutex<Replace>,
 }
 

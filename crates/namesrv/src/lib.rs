@@ -15,14 +15,16 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use remoting::clock::Clock;
-use remoting::{BindError, ConnectError, Server, net};
-use tokio::sync::watch;
+use remoting::{BindError, ConnectError, Request, Server, net};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use config::Config;
 pub use kv::{KvFile, OpenError, Replace};
 
+use crate::handlers::make_changes;
 use crate::kv::Kv;
+use crate::limits::KV_CHANGES_MAX;
 use crate::routes::Routes;
 
 /// Why a nameserver does not start.
@@ -44,7 +46,7 @@ pub enum StartError {
 pub struct Nameserver {
     addrs: Vec<SocketAddr>,
     stop: watch::Sender<bool>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 /// What its requests work on.
@@ -53,7 +55,8 @@ struct Shared {
     clock: Clock,
     started_ms: i64,
     routes: RwLock<Routes>,
-    kv: Kv,
+    kv: Arc<Kv>,
+    kv_changes: mpsc::Sender<Request>,
 }
 
 impl Nameserver {
@@ -63,19 +66,22 @@ impl Nameserver {
         kv_file: KvFile,
         clock: Clock,
     ) -> Result<Nameserver, StartError> {
-        let kv = Kv::open(kv_file)?;
+        let kv = Arc::new(Kv::open(kv_file)?);
         let addrs =
             net::resolve(&format!("{}:{}", config.bind_address, config.listen_port)).await?;
         let server = Server::bind(&addrs, config.limits())?;
         let addrs = server.local_addrs().to_vec();
         let scan_every = config.scan_every();
         let started_ms = clock.now_ms();
+        let (kv_changes, asked) = mpsc::channel(KV_CHANGES_MAX);
+        let changing = tokio::spawn(make_changes(Arc::clone(&kv), asked));
         let shared = Arc::new(Shared {
             config,
             clock,
             started_ms,
             routes: RwLock::default(),
             kv,
+            kv_changes,
         });
 
         let (stop, stopped) = watch::channel(false);
@@ -84,7 +90,8 @@ impl Nameserver {
         Ok(Nameserver {
             addrs,
             stop,
-            tasks: [expiry, serving],
+            // The last one ends when the others have let go of `shared`.
+            tasks: [expiry, serving, changing],
         })
     }
 

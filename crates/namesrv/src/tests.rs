@@ -46,7 +46,11 @@ async fn start(config: Config, kv_content: &str) -> Running {
         if bytes.ends_with(b"fail\"}}}") {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
-        *written.lock() = bytes.to_vec();
+        // A test that holds it is a slow disk.
+        let mut written = written
+            .try_lock_for(Duration::from_secs(5))
+            .ok_or(std::io::ErrorKind::TimedOut)?;
+        *written = bytes.to_vec();
         Ok(())
     });
     let content = Some(kv_content.as_bytes().to_vec());

@@ -93,6 +93,36 @@ async fn keys_come_and_go_and_are_kept() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "so the disk is slow for as long as the test wants"
+)]
+async fn nobody_waits_for_a_slow_disk_but_who_changes_something() {
+    let server = plain().await;
+    let (mut writer, mut reader) = (server.connect().await, server.connect().await);
+    let slow = server.kv_file.lock();
+    let mut put = Box::pin(writer.ask("100 namespace=n key=k value=v", b""));
+    for _ in 0..20 {
+        tokio::select! {
+            answer = &mut put => panic!("answered before it was on the disk: {answer}"),
+            () = reader.check("101 namespace=n key=k", expect!["22 No config item, Namespace: n Key: k"]) => {}
+        }
+    }
+    drop(slow);
+    assert_eq!(put.await, "0");
+    reader
+        .check(
+            "101 namespace=n key=k",
+            expect![[r#"
+                0
+                value=v"#]],
+        )
+        .await;
+    drop((writer, reader));
+    server.nameserver.shutdown().await;
+}
+
+#[tokio::test]
 async fn what_is_not_on_disk_is_not_there() {
     let server = start(Config::default(), r#"{"configTable":{"n":{"k":"v"}}}"#).await;
     let mut client = server.connect().await;
