@@ -23,7 +23,7 @@ use protocol::{LogOffset, QueueOffset};
 use crate::watermark::{Ticket, Watermark};
 
 pub(crate) mod files;
-mod restore;
+pub(crate) mod restore;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;

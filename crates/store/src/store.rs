@@ -14,6 +14,7 @@ use crate::commit_log::CommitLog;
 use crate::config::Config;
 use crate::consume_queue::Queue;
 use crate::consume_queue::files::QueueFiles;
+use crate::consume_queue::restore;
 use crate::consume_queue::table::{QueueNameError, Table};
 use crate::disk::{Disk, Lock};
 use crate::flush::{Flushed, Hidden};
@@ -91,7 +92,7 @@ pub enum OpenError {
 
 impl Store {
     /// Opens a store directory, makes it if it is not there, and recovers what a crash left.
-    pub fn open(config: Config, disk: Disk) -> Result<(Store, Recovery), OpenError> {
+    pub fn open(mut config: Config, disk: Disk) -> Result<(Store, Recovery), OpenError> {
         check_sizes(&config)?;
         disk.create_dir_all(&config.root)?;
         let lock = disk
@@ -109,6 +110,7 @@ impl Store {
             let pid = std::process::id().to_string();
             disk.replace(&config.abort_path, pid.as_bytes())?;
         }
+        config.queue_file_bytes = restore::file_bytes(&config, &disk, crashed)?;
         let segments = recovery::segments(&config, &disk)?;
         let log = CommitLog::new(&config, disk.clone(), segments);
         let queues = QueueFiles::new(&config, disk.clone());

@@ -1,6 +1,7 @@
 //! Consume queues as recovery finds them: what of their files can be kept, and where they begin.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,7 +10,8 @@ use protocol::record::Outline;
 use super::files::{Access, QueueFiles};
 use super::{ENTRY_BYTES, Queue, QueueEntry};
 use crate::commit_log::CommitLog;
-use crate::config::file_start;
+use crate::config::{Config, file_start};
+use crate::disk::Disk;
 use crate::recovery::is_blank;
 use crate::store::OpenError;
 
@@ -20,6 +22,49 @@ pub(crate) struct Kept {
     pub(crate) last: Option<(i64, i64)>,
     /// Entries were missing that should have been there: they have to come from the log.
     pub(crate) damaged: bool,
+}
+
+/// Queue files looked at to find out their size.
+const SAMPLE: usize = 64;
+
+/// Bytes of a queue file: what existing ones have wins over what is configured, as 5.3.3 ignores
+/// the key that it is often configured by (`mapedFileSizeConsumeQueue`). A file that a crash cut
+/// short is no evidence.
+pub(crate) fn file_bytes(config: &Config, disk: &Disk, crashed: bool) -> io::Result<u64> {
+    let mut seen = Vec::new();
+    'all: for topic in disk.list(&config.queue_dir)? {
+        let topic_dir = config.queue_dir.join(&topic.name);
+        for id in list_dirs(disk, &topic_dir, topic.is_dir)? {
+            for file in disk.list(&topic_dir.join(id))? {
+                match file_start(&file.name) {
+                    Some(start) if !file.is_dir => seen.push((start as u64, file.len)),
+                    _ => continue,
+                }
+                if file.len == config.queue_file_bytes || seen.len() == SAMPLE {
+                    break 'all;
+                }
+            }
+        }
+    }
+    let configured = config.queue_file_bytes;
+    let len = seen.iter().map(|(_, len)| *len).max().unwrap_or(configured);
+    let fits = |bytes: u64| seen.iter().all(|(start, _)| start.is_multiple_of(bytes));
+    let is_evident = len > configured || !crashed || !fits(configured);
+    if len == configured || len == 0 || !len.is_multiple_of(20) || !fits(len) || !is_evident {
+        return Ok(configured);
+    }
+    tracing::warn!(
+        found = len,
+        configured,
+        "consume queue files have another size than configured, and keep it"
+    );
+    Ok(len)
+}
+
+fn list_dirs(disk: &Disk, dir: &Path, is_dir: bool) -> io::Result<Vec<String>> {
+    let entries = if is_dir { disk.list(dir)? } else { Vec::new() };
+    let dirs = entries.into_iter().filter(|entry| entry.is_dir);
+    Ok(dirs.map(|entry| entry.name).collect())
 }
 
 impl QueueFiles {

@@ -101,3 +101,43 @@ fn a_failed_write_is_left_to_the_write_behind() {
     store.flush_queues(2).unwrap();
     assert_eq!(store.queues.unwritten(), 0);
 }
+
+/// Existing files keep their size, whatever is configured: in order closed or not, larger or
+/// smaller, and new files are like them.
+#[test]
+fn the_size_of_existing_files_wins() {
+    for configured in [100, 200, 420, 4000] {
+        for crashed in [false, true] {
+            let disk = SimDisk::new(1);
+            let store = open(&disk, config());
+            for index in 0..50 {
+                append(&store, &[Message::new("T", 0, format!("{index}"))], 1);
+            }
+            store.flush_queues(1).unwrap();
+            if !crashed {
+                store.close().unwrap();
+            }
+            drop(store);
+            let disk = disk.crash(CrashKeep::All);
+            let other = crate::Config {
+                queue_file_bytes: configured,
+                ..config()
+            };
+            let store = open(&disk, other);
+            assert_eq!(store.config().queue_file_bytes, 400);
+            for index in 50..100 {
+                append(&store, &[Message::new("T", 0, format!("{index}"))], 1);
+            }
+            store.close().unwrap();
+            drop(store);
+            let expected: Vec<_> = (0..100)
+                .map(|index| format!("{index}").into_bytes())
+                .collect();
+            assert_eq!(
+                bodies(&open(&disk, config()), "T", 0),
+                expected,
+                "{configured} {crashed}"
+            );
+        }
+    }
+}
