@@ -16,7 +16,6 @@ use store::Store;
 use crate::address::Advertised;
 use crate::clients::Clients;
 use crate::config::Config;
-use crate::dispatch::Counters;
 use crate::groups::Groups;
 use crate::handlers::send::checks::Own;
 use crate::holds::Holds;
@@ -52,7 +51,6 @@ pub struct Broker {
     pub(crate) index_bell: Arc<Bell>,
     pub(crate) tasks: Tasks,
     pub(crate) turn: AtomicU32,
-    pub(crate) counters: Counters,
 }
 
 /// What the broker is called.

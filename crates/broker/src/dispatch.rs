@@ -1,7 +1,6 @@
-//! The list of what is supported: one match over request codes. Counters and the span of a request are here and nowhere else.
+//! The list of what is supported: one match over request codes. The span of a request is here and nowhere else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::codes::request;
 use remoting::{Peer, Request, Service};
@@ -10,25 +9,12 @@ use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
 use crate::handlers::{answer, client, lock, offset, pull, query};
 
-/// What came in since the start.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Requests of all kinds.
-    pub requests: AtomicU64,
-    /// Requests with a code that nothing here answers.
-    pub unknown: AtomicU64,
-}
-
 /// A broker as connections see it.
 pub(crate) struct Gate(pub(crate) Arc<Broker>);
 
 impl Service for Gate {
     fn handle(&self, peer: &Arc<Peer>, requests: Vec<Request>) {
         let broker = &*self.0;
-        broker
-            .counters
-            .requests
-            .fetch_add(requests.len() as u64, Ordering::Relaxed);
         let _span =
             tracing::trace_span!("requests", peer = %peer.remote_addr(), count = requests.len())
                 .entered();
@@ -82,9 +68,6 @@ fn dispatch(broker: &Broker, sends: &mut Sends, request: Request) {
         request::VIEW_MESSAGE_BY_ID => answer(request, |request| query::view(broker, request)),
         request::LOCK_BATCH_MQ => answer(request, |request| lock::lock(broker, request)),
         request::UNLOCK_BATCH_MQ => answer(request, |request| lock::unlock(broker, request)),
-        _ => {
-            broker.counters.unknown.fetch_add(1, Ordering::Relaxed);
-            request.refuse_unknown();
-        }
+        _ => request.refuse_unknown(),
     }
 }

@@ -41,11 +41,11 @@ impl Broker {
     }
 
     /// Brings the index up to the end of the log. What is appended a moment later comes along, so that a busy broker does not
-    /// turn to it for every message. `failing` as with [`Broker::write_behind`].
+    /// turn to it for every message. Ends early when the broker stops: the next start goes on. `failing` as with [`Broker::write_behind`].
     pub(crate) fn index(&self, failing: &mut bool) {
         std::thread::sleep(INDEX_PAUSE);
-        let mut built = Ok(true);
-        while matches!(built, Ok(true)) {
+        let mut built = self.store.build_index(self.local_time());
+        while matches!(built, Ok(true)) && !self.index_bell.is_stopped() {
             built = self.store.build_index(self.local_time());
         }
         note(
@@ -83,12 +83,10 @@ impl Broker {
     /// Saves what changed, and again what could not be saved at its time.
     pub(crate) fn save_metadata(&self) {
         self.save_topics_and_groups();
-        let Some(offsets) = self.offsets.state.write().unsaved() else {
-            return;
-        };
-        if !self.offsets.file.save(&offsets) {
-            self.offsets.state.write().not_saved();
-        }
+        self.offsets.file.save_changes(|saved| {
+            let offsets = self.offsets.state.read();
+            (offsets.commits() > saved).then(|| (offsets.commits(), offsets.to_table()))
+        });
     }
 
     /// Forgets clients and locks that were not heard of for too long.

@@ -27,6 +27,5 @@ pub use address::AddressError;
 pub use broker::Broker;
 pub use config::options::{Options, OptionsError};
 pub use config::{Config, Role};
-pub use dispatch::Counters;
 pub use metadata::MetadataError;
 pub use start::{Running, StartError};

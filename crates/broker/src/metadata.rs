@@ -104,11 +104,6 @@ impl MetadataFile {
         fastjson::from_slice(&bytes).map_err(|error| Unusable::Broken(error.to_string()))
     }
 
-    /// Writes `content`; a failure is logged.
-    pub(crate) fn save<T: Serialize>(&self, content: &T) -> bool {
-        self.save_in_turn(&mut self.sound.lock(), content)
-    }
-
     /// Writes the state if it has changed since it was last written. Called when it is this file's turn, `snapshot` is given
     /// the changes that are saved already and returns the state with the number of its changes, if there are more: changes
     /// that come while the file is written are written together, and never an older state after a newer one.
@@ -118,13 +113,23 @@ impl MetadataFile {
     ) {
         let mut sound = self.sound.lock();
         let before = self.progress.borrow().saved;
-        if let Some((changes, content)) = snapshot(before) {
-            let done = self.save_in_turn(&mut sound, &content);
-            self.progress.send_replace(Progress {
-                tried: changes,
-                saved: if done { changes } else { before },
-            });
+        let Some((changes, content)) = snapshot(before) else {
+            return;
+        };
+        let mut progress = Progress {
+            tried: changes,
+            saved: before,
+        };
+        match self.write(&mut sound, &content) {
+            Ok(()) => {
+                *sound = true;
+                progress.saved = changes;
+            }
+            Err(error) => {
+                tracing::error!(file = %self.path.display(), %error, "could not write; will try again")
+            }
         }
+        self.progress.send_replace(progress);
     }
 
     /// Completes when the state with so many changes has been written, or with false when that failed.
@@ -146,17 +151,6 @@ impl MetadataFile {
     #[cfg(test)]
     pub(crate) fn hold_up(&self) -> parking_lot::MutexGuard<'_, bool> {
         self.sound.lock()
-    }
-
-    fn save_in_turn<T: Serialize>(&self, sound: &mut bool, content: &T) -> bool {
-        match self.write(sound, content) {
-            Ok(()) => *sound = true,
-            Err(error) => {
-                tracing::error!(file = %self.path.display(), %error, "could not write; will try again");
-                return false;
-            }
-        }
-        true
     }
 
     /// The new content is durable beside the file before the file becomes the copy and it takes the file's place. Whatever of

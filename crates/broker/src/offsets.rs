@@ -16,8 +16,8 @@ const VERSION_STEP: u64 = 500;
 pub(crate) struct Offsets {
     table: HashMap<String, HashMap<i32, QueueOffset>>,
     version: DataVersion,
+    /// Changes since the start.
     commits: u64,
-    commits_saved: u64,
 }
 
 fn key(group: &str, topic: &str) -> String {
@@ -39,7 +39,6 @@ impl Offsets {
             table,
             version: file.data_version,
             commits: 0,
-            commits_saved: 0,
         }
     }
 
@@ -80,30 +79,40 @@ impl Offsets {
         self.table.get(&key(group, topic))?.get(&queue_id).copied()
     }
 
-    /// What to write to consumerOffset.json, or `None` if nothing changed since the last call.
-    pub(crate) fn unsaved(&mut self) -> Option<ConsumerOffsets> {
-        if self.commits == self.commits_saved {
-            return None;
+    /// Moves offsets beyond the end of their queue back to it; returns how many. `end` knows no queues of topics that are gone.
+    pub(crate) fn lower(&mut self, end: impl Fn(&str, i32) -> Option<QueueOffset>) -> usize {
+        let mut lowered = 0;
+        for (key, queues) in &mut self.table {
+            let topic = key.split_once('@').map_or("", |(topic, _)| topic);
+            for (queue_id, offset) in queues {
+                if let Some(end) = end(topic, *queue_id).filter(|end| *end < *offset) {
+                    *offset = end;
+                    lowered += 1;
+                }
+            }
         }
-        self.commits_saved = self.commits;
+        self.commits += lowered as u64;
+        lowered
+    }
+
+    /// Changes since the start.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// What consumerOffset.json holds.
+    pub(crate) fn to_table(&self) -> ConsumerOffsets {
+        let queues = |queues: &HashMap<i32, QueueOffset>| {
+            queues.iter().map(|(id, offset)| (*id, *offset)).collect()
+        };
         let offset_table = self
             .table
             .iter()
-            .map(|(key, queues)| {
-                (
-                    key.clone(),
-                    queues.iter().map(|(id, offset)| (*id, *offset)).collect(),
-                )
-            })
+            .map(|(key, offsets)| (key.clone(), queues(offsets)))
             .collect();
-        Some(ConsumerOffsets {
+        ConsumerOffsets {
             data_version: self.version,
             offset_table,
-        })
-    }
-
-    /// The last [`unsaved`](Offsets::unsaved) did not reach the disk: try again at the next turn.
-    pub(crate) fn not_saved(&mut self) {
-        self.commits_saved = u64::MAX;
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use protocol::QueueOffset;
 use remoting::clock::Clock;
 use remoting::{BindError, Limits, Server};
 use store::{CloseError, Disk, OpenError, Recovery, Store};
@@ -17,7 +18,7 @@ use crate::address::{self, AddressError};
 use crate::broker::{Broker, Identity, Saved};
 use crate::clients::Clients;
 use crate::config::{Config, Role};
-use crate::dispatch::{Counters, Gate};
+use crate::dispatch::Gate;
 use crate::groups::Groups;
 use crate::holds::Holds;
 use crate::locks::Locks;
@@ -131,10 +132,17 @@ fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The id under which producers look for a master: Apache gives it to every one whatever its file says.
+const MASTER_ID: i64 = 0;
+
 async fn identity(config: &Config, port: u16) -> Result<Identity, AddressError> {
     let advertised = address::advertised(config.advertised_host.as_deref(), port).await?;
     if let Some(doubt) = address::doubt(&advertised, &config.nameservers) {
         tracing::warn!("{doubt}");
+    }
+    if config.broker_id != MASTER_ID {
+        let given = config.broker_id;
+        tracing::warn!("brokerId={given}: this broker is a master, and its id is {MASTER_ID}");
     }
     let ha_host = config
         .ha_host
@@ -143,7 +151,7 @@ async fn identity(config: &Config, port: u16) -> Result<Identity, AddressError> 
     Ok(Identity {
         cluster: config.cluster.clone(),
         broker: config.broker_name.clone(),
-        broker_id: config.broker_id,
+        broker_id: MASTER_ID,
         ha_address: format!(
             "{ha_host}:{}",
             config.ha_listen_port.unwrap_or(port.wrapping_add(1))
@@ -174,6 +182,22 @@ fn report(recovery: &Recovery) {
     }
 }
 
+/// Groups go on at most where their queues end now. With async flush a power cut may have taken messages whose consumption was
+/// saved already; what is stored in their place would be skipped.
+fn lower(offsets: &mut Offsets, topics: &Topics, store: &Store) {
+    let lowered = offsets.lower(|topic, queue_id| {
+        topics.find(topic)?;
+        let queue = store.queue(topic, queue_id);
+        Some(queue.map_or(QueueOffset(0), |queue| queue.max_visible()))
+    });
+    if lowered > 0 {
+        tracing::warn!(
+            lowered,
+            "committed offsets were beyond the end of their queues: the messages are lost, and the groups go on at the end"
+        );
+    }
+}
+
 fn assemble(
     config: Config,
     disk: Disk,
@@ -181,13 +205,6 @@ fn assemble(
     identity: Identity,
 ) -> Result<Broker, StartError> {
     let now_ms = clock.now_ms();
-    let opened = Store::open(config.store.clone(), disk.clone());
-    let (store, recovery) = opened.map_err(|source| StartError::Store {
-        root: config.store.root.clone(),
-        source,
-    })?;
-    report(&recovery);
-
     let metadata = config.store.root.join("config");
     disk.create_dir_all(&metadata)?;
     let file = |name: &str| MetadataFile::new(&disk, metadata.join(name));
@@ -208,9 +225,23 @@ fn assemble(
     if let Some(table) = groups_file.load()? {
         groups.load(table);
     }
-    let offsets = offsets_file
+    let mut offsets = offsets_file
         .load()?
         .map_or_else(Offsets::default, Offsets::load);
+
+    for file in [&config.store.checkpoint_path, &config.store.abort_path] {
+        file.parent()
+            .map_or(Ok(()), |dir| disk.create_dir_all(dir))?;
+    }
+    let opened = Store::open(config.store.clone(), disk.clone());
+    let (store, recovery) = opened.map_err(|source| StartError::Store {
+        root: config.store.root.clone(),
+        source,
+    })?;
+    report(&recovery);
+    if !recovery.clean {
+        lower(&mut offsets, &topics, &store);
+    }
 
     let unique_keys = UniqueKeys::new(
         identity.advertised.socket.ip(),
@@ -242,7 +273,6 @@ fn assemble(
         index_bell: Arc::default(),
         tasks: Tasks::default(),
         turn: AtomicU32::new(now_ms as u32),
-        counters: Counters::default(),
         config,
         clock,
     })

@@ -117,11 +117,16 @@ impl Threads {
     }
 
     /// Stops all of them; returns when they are gone. Blocks.
-    pub(crate) fn join(self) {
+    pub(crate) fn join(self) {}
+}
+
+/// Threads end with their owner, also where a start fails half way.
+impl Drop for Threads {
+    fn drop(&mut self) {
         *self.stop.stopping.lock() = true;
         self.stop.changed.notify_all();
         self.bells.iter().for_each(|bell| bell.stop());
-        for handle in self.handles {
+        for handle in self.handles.drain(..) {
             // A panic has been reported by its sentinel.
             let _ = handle.join();
         }
@@ -151,6 +156,11 @@ impl Bell {
     pub(crate) fn stop(&self) {
         *self.stopping.lock() = true;
         self.rung.notify_one();
+    }
+
+    /// The thread that listens shall end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.stopping.lock()
     }
 
     /// Waits for the bell, or for `period`; returns false when it is time to stop.

@@ -18,6 +18,16 @@ fn file(disk: &Disk) -> MetadataFile {
     MetadataFile::new(disk, PathBuf::from("/config/x.json"))
 }
 
+/// Saves one change more; returns whether it is in the file.
+fn save(file: &MetadataFile, value: i64) -> bool {
+    let mut changes = 0;
+    file.save_changes(|saved| {
+        changes = saved + 1;
+        Some((changes, content(value)))
+    });
+    file.is_saved(changes)
+}
+
 #[test]
 fn the_copy_stands_in_for_an_unusable_file() {
     const GOOD: Option<&str> = Some("{\"value\":1}");
@@ -61,12 +71,12 @@ fn saving_keeps_what_was_there_before_but_never_a_broken_file() {
     disk.replace(Path::new("/config/x.json.bak"), b"{\"value\":1}")
         .unwrap();
     assert_eq!(file.load::<Content>().unwrap(), Some(content(1)));
-    file.save(&content(2));
+    save(&file, 2);
     assert_eq!(
         disk.read(Path::new("/config/x.json.bak")).unwrap(),
         b"{\"value\":1}"
     );
-    file.save(&content(3));
+    save(&file, 3);
     let copy: Content =
         protocol::fastjson::from_slice(&disk.read(Path::new("/config/x.json.bak")).unwrap())
             .unwrap();
@@ -94,7 +104,7 @@ fn cut_while_saving(keep: CrashKeep, seed: u64, after: u64) -> bool {
     let sim = SimDisk::new(seed);
     let disk = Disk::Sim(sim.clone());
     let saved = file(&disk);
-    assert!(saved.save(&content(1)));
+    assert!(save(&saved, 1));
     sim.fail(Fault {
         on: FaultOn::AnyChange,
         path: String::new(),
@@ -102,7 +112,7 @@ fn cut_while_saving(keep: CrashKeep, seed: u64, after: u64) -> bool {
         error: FaultError::Io,
         sticky: true,
     });
-    let done = saved.save(&content(2));
+    let done = save(&saved, 2);
     let restarted = file(&Disk::Sim(sim.crash(keep)));
     let loaded = restarted.load::<Content>();
     let loaded = loaded.unwrap_or_else(|error| panic!("{keep:?}, {after} changes: {error}"));
@@ -115,7 +125,7 @@ fn cut_while_saving(keep: CrashKeep, seed: u64, after: u64) -> bool {
             "{keep:?}, {after} changes: {value:?}"
         );
     }
-    assert!(restarted.save(&content(3)), "it goes on from there");
+    assert!(save(&restarted, 3), "it goes on from there");
     assert_eq!(restarted.load::<Content>().unwrap(), Some(content(3)));
     done
 }
@@ -124,7 +134,7 @@ fn cut_while_saving(keep: CrashKeep, seed: u64, after: u64) -> bool {
 async fn what_could_not_be_written_is_told_and_tried_again() {
     let sim = SimDisk::new(1);
     let file = file(&Disk::Sim(sim.clone()));
-    let save = |changes: u64| {
+    let save_up_to = |changes: u64| {
         file.save_changes(|saved| (changes > saved).then(|| (changes, content(changes as i64))))
     };
     assert!(file.is_saved(0) && file.saved(0).await);
@@ -136,11 +146,11 @@ async fn what_could_not_be_written_is_told_and_tried_again() {
         error: FaultError::NoSpace,
         sticky: true,
     });
-    save(2);
+    save_up_to(2);
     assert!(!waiting.await && !file.is_saved(1));
     assert_eq!(file.load::<Content>().unwrap_or(None), None);
     sim.heal();
-    save(2);
+    save_up_to(2);
     assert!(file.saved(2).await && file.is_saved(2) && !file.is_saved(3));
     assert_eq!(file.load::<Content>().unwrap(), Some(content(2)));
     file.save_changes(|saved| -> Option<(u64, Content)> {

@@ -256,12 +256,11 @@ async fn many_topics_are_told_compressed() {
     let mut nameserver = Nameserver::start(anywhere(), "");
     let fixture = broker_with(&[&nameserver], HOUR).await;
     nameserver.topics().await;
-    let mut topics = fixture.broker().topics.state.write();
     for number in 0..10_000 {
+        let mut topics = fixture.broker().topics.state.write();
         let created = topics.create(&format!("Topic{number}"), 8, false, 0, 0);
         created.unwrap();
     }
-    drop(topics);
     fixture.broker().topics_changed();
     assert!(nameserver.topics().await.len() > 10_000);
     fixture.stop().await;

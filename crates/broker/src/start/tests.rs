@@ -251,6 +251,71 @@ async fn a_slow_topics_file_holds_up_nobody_but_the_first_senders() {
 }
 
 #[tokio::test]
+async fn offsets_beyond_what_a_power_cut_left_go_back_to_it() {
+    let by_hand = std::time::Duration::from_secs(3_600);
+    let fixture = Fixture::with(|config| config.flush_interval = by_hand).await;
+    work(&fixture).await;
+    let broker = fixture.broker();
+    broker.flush();
+    let client = fixture.client().await;
+    testing::send(&client, 0, "t", "d").await;
+    testing::send(&client, 1, "t", "e").await;
+    for (queue_id, offset) in [("0", "4"), ("1", "1")] {
+        let offset = [
+            OFFSET[0],
+            OFFSET[1],
+            ("queueId", queue_id),
+            ("commitOffset", offset),
+        ];
+        let done = client.check(UPDATE_CONSUMER_OFFSET, &offset, "", (0, ""));
+        done.await;
+    }
+    broker.save_metadata();
+    let after = fixture.sim.crash(CrashKeep::None);
+    fixture.stop().await;
+
+    let fixture = Fixture::on(after, testing::config()).await;
+    assert_eq!(messages(&fixture).await, "3", "two were not flushed");
+    for (queue_id, expected) in [(0, 3), (1, 0)] {
+        let offsets = fixture.broker().offsets.state.read();
+        let offset = offsets.committed("G", "Orders", queue_id);
+        assert_eq!(offset.map(|offset| offset.0), Some(expected), "{queue_id}");
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_master_has_id_0_and_files_may_be_anywhere() {
+    let fixture = Fixture::with(|config| {
+        config.broker_id = 3;
+        config.store.checkpoint_path = "/elsewhere/checkpoint".into();
+        config.store.abort_path = "/somewhere/abort".into();
+    })
+    .await;
+    assert_eq!(fixture.broker().identity.broker_id, 0);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_index() {
+    let fixture = Fixture::start().await;
+    let broker = fixture.broker();
+    let held = std::sync::Arc::strong_count(&broker.index_bell);
+    broker.index_bell.stop();
+    while std::sync::Arc::strong_count(&broker.index_bell) == held {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let client = fixture.client().await;
+    for _ in 0..12 {
+        testing::send(&client, 0, "t", &"x".repeat(1 << 20)).await;
+    }
+    broker.index(&mut false);
+    let more = broker.store.build_index(broker.local_time());
+    assert!(more.unwrap(), "it did one step only");
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn a_topic_that_can_not_be_saved_is_told() {
     let fixture = Fixture::start().await;
     let client = fixture.client().await;

@@ -64,3 +64,13 @@ async fn a_thread_that_fails_is_reported() {
     assert_eq!(reported.as_deref(), Some("the thread \"doomed\" failed"));
     threads.join();
 }
+
+#[test]
+fn threads_end_with_their_owner() {
+    let (mut threads, _) = threads();
+    let bell = Arc::new(Bell::default());
+    threads.on_bell("bell", &bell, None, || ()).unwrap();
+    threads.every("lazy", FOREVER, || ()).unwrap();
+    drop(threads);
+    assert_eq!(Arc::strong_count(&bell), 1);
+}
