@@ -16,7 +16,7 @@ use remoting::{Peer, Request, Service};
 
 use crate::Shared;
 use crate::kv::KvError;
-use crate::routes::{Master, Units};
+use crate::routes::{Master, RegisterError, Units};
 
 /// A successful answer.
 #[derive(Debug, Default)]
@@ -48,8 +48,8 @@ pub(crate) enum Refusal {
     Checksum,
     #[error("Failed to decode RegisterBrokerBody, {0}")]
     Registration(#[from] RegisterBrokerError),
-    #[error("register broker failed")]
-    NotRegistered,
+    #[error(transparent)]
+    NotRegistered(#[from] RegisterError),
     #[error("body, {0}")]
     Body(#[from] fastjson::Error),
     #[error("name server not ready")]
@@ -208,7 +208,7 @@ impl Refusal {
             Refusal::Header(_)
             | Refusal::Checksum
             | Refusal::Registration(_)
-            | Refusal::NotRegistered
+            | Refusal::NotRegistered(_)
             | Refusal::Body(_)
             | Refusal::NotReady
             | Refusal::NoNamespaceOrKey

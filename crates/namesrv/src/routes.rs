@@ -12,6 +12,8 @@ use remoting::Peer;
 
 pub(crate) use lookup::Units;
 
+use crate::limits::{BROKERS_MAX, NAME_BYTES_MAX, TOPICS_MAX};
+
 /// Id of a master among its replicas.
 const MASTER: i64 = 0;
 const PERM_READ: i32 = 4;
@@ -22,13 +24,38 @@ const HEARTBEAT_TIMEOUT_MS: i64 = 120_000;
 /// What the nameserver knows. Rebuilt from registrations after a restart; nothing of it is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    /// Topic to broker name to queues.
-    topics: BTreeMap<String, BTreeMap<String, QueueData>>,
+    topics: BTreeMap<String, Queues>,
     /// By broker name.
     brokers: BTreeMap<String, BrokerData>,
     /// Cluster to broker names.
     clusters: BTreeMap<String, BTreeSet<String>>,
     live: BTreeMap<BrokerAddr, Live>,
+}
+
+/// A topic's queues, one entry per broker name, in the order of these. (Most topics are on a few
+/// brokers, for which a map takes ten times the memory.)
+type Queues = Vec<QueueData>;
+
+/// Where a broker's entry is, or would be.
+fn find(queues: &Queues, broker_name: &str) -> Result<usize, usize> {
+    queues.binary_search_by(|queue| queue.broker_name.as_str().cmp(broker_name))
+}
+
+fn remove(queues: &mut Queues, broker_name: &str) {
+    if let Ok(at) = find(queues, broker_name) {
+        queues.remove(at);
+    }
+}
+
+/// Adds or replaces a broker's entry.
+fn put(queues: &mut Queues, queue: QueueData) {
+    match find(queues, &queue.broker_name) {
+        Ok(at) => queues[at] = queue,
+        Err(at) => {
+            queues.reserve_exact(1);
+            queues.insert(at, queue);
+        }
+    }
 }
 
 /// One broker process.
@@ -55,9 +82,19 @@ pub(crate) struct Master {
     pub(crate) addr: Option<String>,
 }
 
-/// A broker that is not registered sent a single topic. It has to send all of them first.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NotRegistered;
+/// Why a registration is not taken in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegisterError {
+    /// A broker that is not registered sent a single topic. It has to send all of them first.
+    #[error("register broker failed")]
+    NotRegistered,
+    #[error("a name or address of {0} bytes, limit {NAME_BYTES_MAX}")]
+    Name(usize),
+    #[error("there are {BROKERS_MAX} brokers already")]
+    TooManyBrokers,
+    #[error("all brokers would have {0} topics together, limit {TOPICS_MAX}")]
+    TooManyTopics(usize),
+}
 
 impl Routes {
     /// Takes in a broker's registration, first or repeated.
@@ -69,7 +106,7 @@ impl Routes {
         peer: &Arc<Peer>,
         now_ms: i64,
         delete_missing: bool,
-    ) -> Result<Master, NotRegistered> {
+    ) -> Result<Master, RegisterError> {
         let (id, name) = (header.broker_id, header.broker_name.to_str().into_owned());
         let addr = BrokerAddr {
             cluster: header.cluster_name.to_str().into_owned(),
@@ -80,8 +117,23 @@ impl Routes {
             .get(&name)
             .is_some_and(|broker| broker.broker_addrs.contains_key(&id));
         if !known && topics.topic_config_table.len() == 1 {
-            return Err(NotRegistered);
+            return Err(RegisterError::NotRegistered);
         }
+        let zone = header.zone_name.map(|zone| zone.to_str().into_owned());
+        let ha_server_addr = header.ha_server_addr.to_str().into_owned();
+        let strings = [&name, &addr.cluster, &addr.addr, &ha_server_addr];
+        check_names(strings.into_iter().chain(&zone))?;
+        check_names(
+            topics
+                .topic_config_table
+                .values()
+                .map(|topic| &topic.topic_name),
+        )?;
+        if self.live.len() >= BROKERS_MAX && !self.live.contains_key(&addr) {
+            return Err(RegisterError::TooManyBrokers);
+        }
+        let table = topics.topic_config_table.values();
+        self.check_room(table.map(|topic| (&topic.topic_name, &name)))?;
 
         let names = self.clusters.entry(addr.cluster.clone()).or_default();
         names.insert(name.clone());
@@ -94,7 +146,7 @@ impl Routes {
                 ..BrokerData::default()
             });
         broker.enable_acting_master = header.enable_acting_master.unwrap_or_default();
-        broker.zone_name = header.zone_name.map(|zone| zone.to_str().into_owned());
+        broker.zone_name = zone;
         // A slave that became master changes its id: an address has one id at a time.
         broker
             .broker_addrs
@@ -154,7 +206,7 @@ impl Routes {
                 .heartbeat_timeout_millis
                 .unwrap_or(HEARTBEAT_TIMEOUT_MS),
             data_version: topics.data_version,
-            ha_server_addr: header.ha_server_addr.to_str().into_owned(),
+            ha_server_addr,
             peer: Arc::clone(peer),
         };
         if self.live.insert(addr.clone(), live).is_none() {
@@ -167,6 +219,26 @@ impl Routes {
             );
         }
         Ok(self.master_at(addr.cluster, master))
+    }
+
+    /// Refuses topics (with the broker that has them) that would make the table too large.
+    fn check_room<'a>(
+        &self,
+        topics: impl ExactSizeIterator<Item = (&'a String, &'a String)>,
+    ) -> Result<(), RegisterError> {
+        // Nearly always enough, and nothing needs to be counted.
+        if self.topics.len() * self.brokers.len() + topics.len() <= TOPICS_MAX {
+            return Ok(());
+        }
+        let is_new = |(topic, broker): &(&String, &String)| {
+            let queues = self.topics.get(*topic);
+            queues.is_none_or(|queues| find(queues, broker).is_err())
+        };
+        let known: usize = self.topics.values().map(Vec::len).sum();
+        match known + topics.filter(is_new).count() {
+            all if all > TOPICS_MAX => Err(RegisterError::TooManyTopics(all)),
+            _ => Ok(()),
+        }
     }
 
     fn master_at(&self, cluster: String, addr: Option<String>) -> Master {
@@ -187,7 +259,7 @@ impl Routes {
     /// no queues on this broker is taken in.
     fn set_queues(&mut self, broker_name: &str, topic: &TopicConfig, changed: bool) {
         let queues = self.topics.entry(topic.topic_name.clone()).or_default();
-        if changed || !queues.contains_key(broker_name) {
+        if changed || find(queues, broker_name).is_err() {
             let data = QueueData {
                 broker_name: broker_name.to_owned(),
                 perm: topic.perm,
@@ -195,21 +267,25 @@ impl Routes {
                 topic_sys_flag: topic.topic_sys_flag,
                 write_queue_nums: topic.write_queue_nums,
             };
-            queues.insert(broker_name.to_owned(), data);
+            put(queues, data);
         }
     }
 
     fn delete_missing(&mut self, broker_name: &str, kept: &TopicConfigWrapper) {
         self.topics.retain(|topic, queues| {
             if !kept.topic_config_table.contains_key(topic) {
-                queues.remove(broker_name);
+                remove(queues, broker_name);
             }
             !queues.is_empty()
         });
     }
 
     /// Adds or replaces one topic's queues, if all of their brokers are registered.
-    pub(crate) fn register_topic(&mut self, topic: &str, queues: Vec<QueueData>) {
+    pub(crate) fn register_topic(
+        &mut self,
+        topic: String,
+        queues: Vec<QueueData>,
+    ) -> Result<(), RegisterError> {
         if let Some(queue) = queues
             .iter()
             .find(|queue| !self.brokers.contains_key(&queue.broker_name))
@@ -219,17 +295,15 @@ impl Routes {
                 broker = queue.broker_name,
                 "topic not registered: no such broker"
             );
-            return;
+            return Ok(());
         }
+        check_names(std::iter::once(&topic))?;
+        self.check_room(queues.iter().map(|queue| (&topic, &queue.broker_name)))?;
         if !queues.is_empty() {
-            let by_broker = queues
-                .into_iter()
-                .map(|queue| (queue.broker_name.clone(), queue));
-            self.topics
-                .entry(topic.to_owned())
-                .or_default()
-                .extend(by_broker);
+            let known = self.topics.entry(topic).or_default();
+            queues.into_iter().for_each(|queue| put(known, queue));
         }
+        Ok(())
     }
 
     /// Forgets a topic, in one cluster or everywhere.
@@ -242,7 +316,7 @@ impl Routes {
             return;
         };
         if let Some(queues) = self.topics.get_mut(topic) {
-            queues.retain(|broker, _| !names.contains(broker));
+            queues.retain(|queue| !names.contains(&queue.broker_name));
             if queues.is_empty() {
                 self.topics.remove(topic);
             }
@@ -285,7 +359,7 @@ impl Routes {
                 }
             }
             self.topics.retain(|_, queues| {
-                queues.remove(broker_name);
+                remove(queues, broker_name);
                 !queues.is_empty()
             });
         } else if broker.enable_acting_master && masterless {
@@ -358,14 +432,19 @@ impl Routes {
 
     fn set_perm(&mut self, broker_name: &str, perm: impl Fn(i32) -> i32) -> i32 {
         let mut changed = 0;
-        for queue in self
-            .topics
-            .values_mut()
-            .filter_map(|queues| queues.get_mut(broker_name))
-        {
-            queue.perm = perm(queue.perm);
-            changed += 1;
+        for queues in self.topics.values_mut() {
+            if let Ok(at) = find(queues, broker_name) {
+                queues[at].perm = perm(queues[at].perm);
+                changed += 1;
+            }
         }
         changed
+    }
+}
+
+fn check_names<'a>(mut names: impl Iterator<Item = &'a String>) -> Result<(), RegisterError> {
+    match names.find(|name| name.len() > NAME_BYTES_MAX) {
+        Some(name) => Err(RegisterError::Name(name.len())),
+        None => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use remoting::{Peer, Request};
 use crate::Shared;
 use crate::dispatch::{Answer, AnswerHeader, Answered, Refusal};
 use crate::kv::ORDER_TOPIC_CONFIG;
-use crate::routes::{BrokerAddr, NotRegistered};
+use crate::routes::BrokerAddr;
 
 /// First byte of a zlib stream as Java writes it.
 const ZLIB: &[u8] = b"\x78";
@@ -25,7 +25,6 @@ impl Shared {
         let header: RegisterBroker<'_> = request.header()?;
         let body = request.body();
         if header.body_crc32 != 0 && header.body_crc32 as u32 != crc31(body) {
-            tracing::warn!(peer = %peer.remote_addr(), broker = %header.broker_name, "registration with a wrong crc32");
             return Err(Refusal::Checksum);
         }
         // A 5.3.3 broker with compressedRegister=true compresses but says that it does not, and
@@ -37,17 +36,13 @@ impl Shared {
         };
         let topics = registration.topic_config_serialize_wrapper;
         let delete_missing = self.config.delete_topic_with_broker_registration;
-        let registered = self.routes.write().register(
+        let master = self.routes.write().register(
             &header,
             topics,
             peer,
             self.clock.now_ms(),
             delete_missing,
-        );
-        let master = registered.map_err(|NotRegistered| {
-            tracing::warn!(broker = %header.broker_name, "one topic of a broker that is not registered");
-            Refusal::NotRegistered
-        })?;
+        )?;
         let ordered = match self.config.return_order_topic_config_to_broker {
             true => self.kv.namespace(ORDER_TOPIC_CONFIG),
             false => None,

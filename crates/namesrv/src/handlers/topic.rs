@@ -67,7 +67,7 @@ impl Shared {
             let route: TopicRoute = fastjson::from_slice(request.body())?;
             self.routes
                 .write()
-                .register_topic(&header.topic.to_str(), route.queue_datas);
+                .register_topic(header.topic.to_str().into_owned(), route.queue_datas)?;
         }
         Ok(Answer::default())
     }

@@ -2,7 +2,7 @@
 
 use protocol::bodies::{BrokerData, ClusterInfo, QueueData, TopicList, TopicRoute};
 
-use super::{MASTER, PERM_WRITE, Routes};
+use super::{MASTER, PERM_WRITE, Queues, Routes};
 
 /// Bits of `topic_sys_flag`: the topic belongs to a unit; its subscriptions do.
 const UNIT: i32 = 1;
@@ -25,14 +25,14 @@ impl Routes {
     pub(crate) fn route(&self, topic: &str, act_for_master: bool) -> Option<TopicRoute> {
         let queues = self.topics.get(topic)?;
         let broker_datas: Vec<BrokerData> = queues
-            .keys()
-            .filter_map(|name| self.brokers.get(name))
+            .iter()
+            .filter_map(|queue| self.brokers.get(&queue.broker_name))
             .cloned()
             .collect();
         if broker_datas.is_empty() {
             return None;
         }
-        let queue_datas = queues.values().cloned().collect();
+        let queue_datas = queues.clone();
         let mut route = TopicRoute {
             broker_datas,
             queue_datas,
@@ -68,11 +68,11 @@ impl Routes {
         let Some(names) = self.clusters.get(cluster) else {
             return TopicList::default();
         };
-        let has_queues = |name: &String| names.contains(name);
+        let has_queues = |queue: &QueueData| names.contains(&queue.broker_name);
         list(
             self.topics
                 .iter()
-                .filter(|(_, queues)| queues.keys().any(has_queues))
+                .filter(|(_, queues)| queues.iter().any(has_queues))
                 .map(|(topic, _)| topic),
         )
     }
@@ -96,12 +96,7 @@ impl Routes {
 
     /// Topics by unit flags, which are read off their first broker.
     pub(crate) fn unit_topics(&self, units: Units) -> TopicList {
-        let flag_of = |queues: &std::collections::BTreeMap<String, QueueData>| {
-            queues
-                .values()
-                .next()
-                .map_or(0, |queue| queue.topic_sys_flag)
-        };
+        let flag_of = |queues: &Queues| queues.first().map_or(0, |queue| queue.topic_sys_flag);
         let wanted = |flag: i32| match units {
             Units::Unit => flag & UNIT != 0,
             Units::UnitSub => flag & UNIT_SUB != 0,

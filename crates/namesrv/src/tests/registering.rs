@@ -92,6 +92,57 @@ async fn bad_registrations_are_refused() {
 }
 
 #[tokio::test]
+async fn the_table_is_limited() {
+    let server = plain().await;
+    let mut client = server.connect().await;
+    let topics: Vec<String> = (0..600).map(|n| format!("t{n}")).collect();
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    client.register("c/a/0", &topics).await;
+    let b = format!("103 {}", broker_fields("c/b/0"));
+    for (request, topics, expect) in [
+        (
+            &b,
+            &topics[..],
+            expect!["1 all brokers would have 1200 topics together, limit 1000"],
+        ),
+        (
+            &b,
+            &["t", &"u".repeat(513)],
+            expect!["1 a name or address of 513 bytes, limit 512"],
+        ),
+        (
+            &b.replace("b.0:10911", &"1".repeat(600)),
+            &["t", "u"],
+            expect!["1 a name or address of 600 bytes, limit 512"],
+        ),
+        (&b, &topics[..400], expect!["0"]),
+        (&b, &topics[100..400], expect!["0"]),
+        (
+            &b,
+            &topics[399..401],
+            expect!["1 all brokers would have 1001 topics together, limit 1000"],
+        ),
+    ] {
+        let body = registration(topics).encode();
+        expect.assert_eq(&client.ask(request, &body).await);
+    }
+    let one = br#"{"queueDatas":[{"brokerName":"a"}]}"#;
+    expect!["1 all brokers would have 1001 topics together, limit 1000"]
+        .assert_eq(&client.ask("217 topic=new", one).await);
+    expect!["0"].assert_eq(&client.ask("217 topic=t3", one).await);
+    for n in 2..10 {
+        client.register(&format!("c/{n}/0"), &[]).await;
+    }
+    let eleventh = format!("103 {}", broker_fields("c/10/0"));
+    client
+        .check(&eleventh, expect!["1 there are 10 brokers already"])
+        .await;
+    client.register("c/9/0", &[]).await;
+    drop(client);
+    server.nameserver.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_registered_broker_adds_and_changes_topics() {
     let server = plain().await;
     let mut client = server.connect().await;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::topic::{DataVersion, TopicConfig};
 use crate::fastjson;
-use crate::limits::INFLATED_BYTES_MAX;
+use crate::limits::{INFLATED_BYTES_MAX, REGISTERED_TOPICS_MAX};
 
 /// Broker version (`MQVersion` ordinal) from which on the compressed form ends with static topics: V5_0_0.
 const STATIC_TOPICS_SINCE: i32 = 413;
@@ -73,6 +73,9 @@ pub enum RegisterBrokerError {
         /// Bytes that may still come.
         limit: u64,
     },
+    /// More topics than anybody has.
+    #[error("compressed registration: {0} topics, limit {REGISTERED_TOPICS_MAX}")]
+    TooManyTopics(u64),
     /// A topic's line.
     #[error("compressed registration: topic {0:?}, expected `name read write perm filterType`")]
     Topic(String),
@@ -115,7 +118,11 @@ impl RegisterBrokerBody {
         let mut registration = RegisterBrokerBody::default();
         let wrapper = &mut registration.topic_config_serialize_wrapper;
         wrapper.data_version = fastjson::from_slice(&parts.part()?)?;
-        for _ in 0..parts.length()? {
+        let topics = parts.length()?;
+        if topics > REGISTERED_TOPICS_MAX {
+            return Err(RegisterBrokerError::TooManyTopics(topics));
+        }
+        for _ in 0..topics {
             let line = parts.part()?;
             let line = String::from_utf8_lossy(&line);
             let topic = TopicConfig::from_line(&line)

@@ -1,7 +1,10 @@
 //! Bodies against what the Java classes write: the texts below come from Apache's own classes and fastjson 1.2.83.
 
 use std::fmt::Debug;
+use std::io::Write;
 
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -101,4 +104,19 @@ fn compressed_registrations_are_read_and_written() {
     for end in 0..bytes.len() - 12 {
         RegisterBrokerBody::decode_compressed(&bytes[..end], crate::command::VERSION).unwrap_err();
     }
+}
+
+#[test]
+fn a_compressed_registration_of_too_many_topics_is_not_unpacked() {
+    let mut out = ZlibEncoder::new(Vec::new(), Compression::best());
+    out.write_all(&2_i32.to_be_bytes()).unwrap();
+    out.write_all(b"{}").unwrap();
+    out.write_all(&500_001_i32.to_be_bytes()).unwrap();
+    for _ in 0..500_001 {
+        out.write_all(b"\0\0\0\x12a 1 1 6 SINGLE_TAG").unwrap();
+    }
+    let bytes = out.finish().unwrap();
+    let error = RegisterBrokerBody::decode_compressed(&bytes, crate::command::VERSION).unwrap_err();
+    let expect = "compressed registration: 500001 topics, limit 500000";
+    assert_eq!(error.to_string(), expect);
 }
