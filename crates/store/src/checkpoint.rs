@@ -8,12 +8,14 @@
 //! | 24 | 8 | flushed offset of the master, on a replica |
 //! | 32 | 8 | confirmed offset, in controller mode |
 //! | 40 | 4 | `SKYC`: the rest is ours; Java leaves it alone |
-//! | 44 | 4 | bit 0: the run that wrote this acknowledged after fsync; bit 1: the boot is known |
+//! | 44 | 4 | bit 0: the run that wrote this acknowledged after fsync; bit 1: the boot is known; bit 2: it closed the store |
 //! | 48 | 16 | boot of the machine |
 //! | 64 | 8 | the log is durable up to this log offset |
 //! | 72 | 8 | the entries of all records below are durable in the queue files |
 //! | 80 | 8 | ... and below this at least written |
-//! | 88 | 4 | CRC-32 of bytes 0 to 87; once Java rewrote the first 40 it no longer fits |
+//! | 88 | 4 | if it closed the store: how many queues have had messages |
+//! | 92 | 8 | ... and their messages, those expired included, all queues together |
+//! | 100 | 4 | CRC-32 of bytes 0 to 99; once Java rewrote the first 40 it no longer fits |
 //!
 //! All within one sector, so a torn write leaves the old or the new; 4096 bytes long.
 
@@ -30,9 +32,10 @@ mod tests;
 const FILE_BYTES: usize = 4096;
 const JAVA_BYTES: usize = 40;
 const EXTRA_MAGIC: [u8; 4] = *b"SKYC";
-const EXTRA_BYTES: usize = 92;
+const EXTRA_BYTES: usize = 104;
 const SYNC_FLUSH: u32 = 1;
 const BOOT_KNOWN: u32 = 2;
+const CLOSED: u32 = 4;
 
 /// What the checkpoint file says. Times are store times in ms, 0 = nothing flushed yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,6 +67,18 @@ pub struct Extra {
     pub queues_durable: LogOffset,
     /// The queue files have been given the entries of all records below.
     pub queues_written: LogOffset,
+    /// What the queues had when the store was closed; `None` while it is open. Queues that have
+    /// something else at the next start have lost files.
+    pub closed: Option<QueueTotals>,
+}
+
+/// All queues together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueTotals {
+    /// Queues that have had messages.
+    pub queues: u32,
+    /// Sum of their next offsets.
+    pub next: i64,
 }
 
 impl Checkpoint {
@@ -96,13 +111,12 @@ impl Checkpoint {
     }
 
     fn decode(bytes: &[u8]) -> Option<Checkpoint> {
-        let long = |at: usize| Some(i64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
         Some(Checkpoint {
-            physic_ms: long(0)?,
-            logics_ms: long(8)?,
-            index_ms: long(16)?,
-            master_flushed: long(24)?,
-            confirm: long(32)?,
+            physic_ms: long(bytes, 0)?,
+            logics_ms: long(bytes, 8)?,
+            index_ms: long(bytes, 16)?,
+            master_flushed: long(bytes, 24)?,
+            confirm: long(bytes, 32)?,
             extra: bytes.get(..EXTRA_BYTES).and_then(Extra::decode),
         })
     }
@@ -121,8 +135,10 @@ impl Checkpoint {
         match &self.extra {
             None => bytes.resize(EXTRA_BYTES, 0),
             Some(extra) => {
-                let flags = if extra.sync_flush { SYNC_FLUSH } else { 0 }
-                    | if extra.boot.is_some() { BOOT_KNOWN } else { 0 };
+                let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+                let flags = flag(extra.sync_flush, SYNC_FLUSH)
+                    | flag(extra.boot.is_some(), BOOT_KNOWN)
+                    | flag(extra.closed.is_some(), CLOSED);
                 bytes.extend(EXTRA_MAGIC);
                 bytes.extend(flags.to_be_bytes());
                 bytes.extend(extra.boot.unwrap_or(0).to_be_bytes());
@@ -133,6 +149,9 @@ impl Checkpoint {
                 ] {
                     bytes.extend(offset.0.to_be_bytes());
                 }
+                let closed = extra.closed.unwrap_or_default();
+                bytes.extend(closed.queues.to_be_bytes());
+                bytes.extend(closed.next.to_be_bytes());
                 bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
             }
         }
@@ -143,23 +162,31 @@ impl Checkpoint {
 impl Extra {
     fn decode(bytes: &[u8]) -> Option<Extra> {
         let (body, crc) = bytes.split_last_chunk::<4>()?;
-        if crc32fast::hash(body) != u32::from_be_bytes(*crc) {
+        let is_ours = body.get(JAVA_BYTES..)?.starts_with(&EXTRA_MAGIC);
+        if !is_ours || crc32fast::hash(body) != u32::from_be_bytes(*crc) {
             return None;
         }
-        let (magic, rest) = body.get(JAVA_BYTES..)?.split_first_chunk::<4>()?;
-        let (flags, rest) = rest.split_first_chunk::<4>()?;
-        let (boot, rest) = rest.split_first_chunk::<16>()?;
-        let [log_durable, queues_durable, queues_written] = rest.as_chunks::<8>().0 else {
-            return None;
+        let flags = int(body, 44)?;
+        let boot = u128::from_be_bytes(*body.get(48..)?.first_chunk()?);
+        let closed = QueueTotals {
+            queues: int(body, 88)?,
+            next: long(body, 92)?,
         };
-        let flags = u32::from_be_bytes(*flags);
-        let offset = |bytes: &[u8; 8]| LogOffset(i64::from_be_bytes(*bytes));
-        (*magic == EXTRA_MAGIC).then(|| Extra {
-            boot: (flags & BOOT_KNOWN != 0).then(|| u128::from_be_bytes(*boot)),
+        Some(Extra {
+            boot: (flags & BOOT_KNOWN != 0).then_some(boot),
             sync_flush: flags & SYNC_FLUSH != 0,
-            log_durable: offset(log_durable),
-            queues_durable: offset(queues_durable),
-            queues_written: offset(queues_written),
+            log_durable: LogOffset(long(body, 64)?),
+            queues_durable: LogOffset(long(body, 72)?),
+            queues_written: LogOffset(long(body, 80)?),
+            closed: (flags & CLOSED != 0).then_some(closed),
         })
     }
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<i64> {
+    Some(i64::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn int(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -109,6 +109,7 @@ impl Ground<'_> {
         let mut scanned = loop {
             let deeper = match self.keep_before(start.min(vouched), again)? {
                 Some(deeper) => Some(deeper),
+                None if start > log_min && self.lacks_messages() => Some(log_min),
                 None => {
                     let scanned = self.scan(start)?;
                     if scanned.deeper.is_none() {
@@ -156,6 +157,20 @@ impl Ground<'_> {
             queues_durable,
             queues_written: start,
         })
+    }
+
+    /// Whether queues have not what they had when the store was closed: files were lost since, and
+    /// their offsets would be given again.
+    fn lacks_messages(&self) -> bool {
+        let extra = self.checkpoint.extra.as_ref().filter(|_| !self.crashed);
+        let closed = extra.and_then(|extra| extra.closed);
+        let lacks = closed.is_some_and(|closed| closed != self.table.totals());
+        if lacks {
+            tracing::warn!(
+                "consume queue files were lost while the store was closed, all of the log is read"
+            );
+        }
+        lacks
     }
 
     /// Finds the queues and their files; `false` if one lacks a file in the middle.

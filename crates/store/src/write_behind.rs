@@ -50,6 +50,7 @@ impl Checkpoints {
             log_durable: LogOffset(recovered.durable),
             queues_durable: LogOffset(recovered.queues_durable),
             queues_written: LogOffset(recovered.queues_written),
+            closed: None,
         });
         content.write(disk, &config.checkpoint_path, true)?;
         Ok(Checkpoints {
@@ -153,6 +154,12 @@ impl Store {
             indexing.index.close()?;
         }
         self.log.remove_unused(end)?;
+        let mut checkpoints = self.checkpoint.lock();
+        if let Some(extra) = &mut checkpoints.content.extra {
+            extra.closed = Some(self.table.totals());
+        }
+        let path = &self.config.checkpoint_path;
+        checkpoints.content.write(&self.disk, path, true)?;
         self.disk.remove_file(&self.config.abort_path)?;
         if let Some(dir) = self.config.abort_path.parent() {
             self.disk.sync_dir(dir)?;

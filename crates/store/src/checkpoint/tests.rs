@@ -25,6 +25,10 @@ fn ours() -> Checkpoint {
         log_durable: LogOffset(0x11_2233),
         queues_durable: LogOffset(0x22),
         queues_written: LogOffset(0x33),
+        closed: Some(QueueTotals {
+            queues: 3,
+            next: 0x44,
+        }),
     }))
 }
 
@@ -41,15 +45,17 @@ fn layout() {
         0, 0, 0, 0, 0, 0, 0, 3,
         0, 0, 0, 0, 0, 0, 0, 4,
         255, 255, 255, 255, 255, 255, 255, 255,
-        b'S', b'K', b'Y', b'C', 0, 0, 0, 3,
+        b'S', b'K', b'Y', b'C', 0, 0, 0, 7,
         1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
         0, 0, 0, 0, 0, 0x11, 0x22, 0x33,
         0, 0, 0, 0, 0, 0, 0, 0x22,
         0, 0, 0, 0, 0, 0, 0, 0x33,
+        0, 0, 0, 3,
+        0, 0, 0, 0, 0, 0, 0, 0x44,
     ];
-    assert_eq!(bytes[..88], expected);
-    assert_eq!(bytes[88..92], crc32fast::hash(&expected).to_be_bytes());
-    assert!(bytes[92..].iter().all(|byte| *byte == 0));
+    assert_eq!(bytes[..100], expected);
+    assert_eq!(bytes[100..104], crc32fast::hash(&expected).to_be_bytes());
+    assert!(bytes[104..].iter().all(|byte| *byte == 0));
     assert_eq!(
         Checkpoint::read(&disk, Path::new(PATH)).unwrap(),
         Some(ours())

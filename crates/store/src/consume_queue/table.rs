@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 
 use super::Queue;
+use crate::checkpoint::QueueTotals;
 
 /// A topic whose name can't be a directory's, or a negative queue id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,6 +77,16 @@ impl Table {
             .collect();
         topics.sort_unstable();
         topics
+    }
+
+    /// What all queues have had.
+    pub(crate) fn totals(&self) -> QueueTotals {
+        let next = self.all().into_iter().map(|queue| queue.next());
+        next.filter(|next| *next > 0)
+            .fold(QueueTotals::default(), |totals, next| QueueTotals {
+                queues: totals.queues + 1,
+                next: totals.next.wrapping_add(next),
+            })
     }
 
     /// Every queue, in no order.

@@ -141,3 +141,26 @@ fn the_size_of_existing_files_wins() {
         }
     }
 }
+
+/// Somebody removes files of a closed store: the messages are brought from the log, and no offset
+/// is given twice.
+#[test]
+fn files_lost_after_a_clean_exit_are_missed() {
+    for lost in ["T/0/00000000000000000400", "T/1/00000000000000000000"] {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, config());
+        for index in 0..30 {
+            append(&store, &[Message::new("T", 0, format!("{index}"))], 1);
+        }
+        append(&store, &[Message::new("T", 1, "x")], 1);
+        store.close().unwrap();
+        drop(store);
+        let path = std::path::Path::new("/store/consumequeue").join(lost);
+        crate::Disk::Sim(disk.clone()).remove_file(&path).unwrap();
+        let store = open(&disk, config());
+        assert_eq!(bodies(&store, "T", 0).len(), 30, "{lost}");
+        assert_eq!(bodies(&store, "T", 1).len(), 1, "{lost}");
+        let next = append(&store, &[Message::new("T", 1, "y")], 1);
+        assert_eq!(next.entries[0].1.0, 1, "{lost}");
+    }
+}
