@@ -49,9 +49,21 @@ impl Broker {
             say(&config::print(&options, !self.print))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let config = options.config(&super::home()?.join("store"))?;
+        let config = with_root(&options, super::home)?;
         super::run(serve(config, notes, self.ignored.clone(), started))
     }
+}
+
+/// The configuration with a place for the store. Home is asked for only if the options name none: a service may have no home.
+fn with_root(
+    options: &Options,
+    home: impl FnOnce() -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<Config> {
+    let root = match &options.store_root {
+        Some(root) => PathBuf::from(root),
+        None => home()?.join("store"),
+    };
+    Ok(options.config(&root)?)
 }
 
 /// What file, environment and command line say, the last one winning.
@@ -102,3 +114,6 @@ async fn serve(
     running.shutdown().await?;
     Ok(code)
 }
+
+#[cfg(test)]
+mod tests;
