@@ -1,7 +1,7 @@
 //! `skylark standalone`: a nameserver and a broker in one process, ready to be tried.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -63,10 +63,7 @@ async fn serve(
         .addrs()
         .first()
         .context("the nameserver listens nowhere")?;
-    // The broker speaks to its own nameserver first, and to those it was told of.
-    config
-        .nameservers
-        .insert(0, reachable(namesrv_addr).to_string());
+    add_own(&mut config.nameservers, namesrv_addr, &interfaces());
     let screen = Screen {
         namesrv: namesrv_addr,
         data: config.store.root.clone(),
@@ -85,6 +82,28 @@ async fn serve(
     running.shutdown().await?;
     nameserver.shutdown().await;
     Ok(code)
+}
+
+/// The broker speaks to its own nameserver first, and to the others it was told of. The own one may be among these, under
+/// another of its addresses; twice in the list, it would be told everything twice.
+fn add_own(nameservers: &mut Vec<String>, own: SocketAddr, interfaces: &[IpAddr]) {
+    nameservers.retain(|given| !is_own(given, own, interfaces));
+    nameservers.insert(0, reachable(own).to_string());
+}
+
+/// Whether `given` plainly is the address of a server that listens on `own`. Names other than localhost count as others.
+fn is_own(given: &str, own: SocketAddr, interfaces: &[IpAddr]) -> bool {
+    let given = given.replacen("localhost:", "127.0.0.1:", 1);
+    given.parse::<SocketAddr>().is_ok_and(|given| {
+        let ip = given.ip();
+        let here = ip.is_loopback() || interfaces.contains(&ip);
+        given.port() == own.port() && (ip == own.ip() || own.ip().is_unspecified() && here)
+    })
+}
+
+fn interfaces() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.iter().map(if_addrs::Interface::ip).collect()
 }
 
 /// How to reach, from this machine, what listens on an address.

@@ -26,3 +26,40 @@ fn the_first_screen_says_what_runs_where_and_what_to_try() {
         Ctrl-C stops it.
     "#]].assert_eq(&screen.text(&broker, "192.0.2.7:10911", "ready in 7 ms"));
 }
+
+fn check_nameservers(own: &str, given: &[&str], expect: &[&str]) {
+    let interfaces = [[127, 0, 0, 1], [192, 0, 2, 7]].map(IpAddr::from);
+    let mut nameservers: Vec<_> = given.iter().map(ToString::to_string).collect();
+    add_own(&mut nameservers, own.parse().unwrap(), &interfaces);
+    assert_eq!(nameservers, expect, "own {own}, given {given:?}");
+}
+
+#[test]
+fn the_own_nameserver_is_told_once_whatever_it_is_called() {
+    for own in [
+        "127.0.0.1:9876",
+        "localhost:9876",
+        "192.0.2.7:9876",
+        "0.0.0.0:9876",
+    ] {
+        check_nameservers(
+            "0.0.0.0:9876",
+            &[own, "other:9876"],
+            &["127.0.0.1:9876", "other:9876"],
+        );
+    }
+    check_nameservers("192.0.2.7:9876", &["192.0.2.7:9876"], &["192.0.2.7:9876"]);
+}
+
+#[test]
+fn nameservers_elsewhere_are_told_too() {
+    check_nameservers("0.0.0.0:9876", &[], &["127.0.0.1:9876"]);
+    for other in ["127.0.0.1:9877", "192.0.2.8:9876", "other:9876"] {
+        check_nameservers("0.0.0.0:9876", &[other], &["127.0.0.1:9876", other]);
+    }
+    check_nameservers(
+        "192.0.2.7:9876",
+        &["127.0.0.1:9876"],
+        &["192.0.2.7:9876", "127.0.0.1:9876"],
+    );
+}
