@@ -165,7 +165,14 @@ pub(super) fn read(
                         tally.last = Some(now);
                     }
                 }
-                Pulled::Nothing(_) => reader.next = reader.end,
+                Pulled::Nothing(next) => {
+                    // All of it was there when the run began.
+                    let (id, at, end) = (reader.queue_id, reader.next.0, reader.end.0);
+                    tally.fail(reply.head()?.code, || {
+                        format!("queue {id} has nothing at {at}, though it should reach to {end}")
+                    });
+                    reader.next = if next > reader.next { next } else { reader.end };
+                }
                 Pulled::Refused if refused == REFUSED_MAX => bail!("the broker refuses pulls"),
                 Pulled::Refused => refused += 1,
             }
@@ -192,3 +199,6 @@ fn count(body: &[u8]) -> anyhow::Result<(u64, u64)> {
     }
     Ok((messages, body.len() as u64))
 }
+
+#[cfg(test)]
+mod tests;
