@@ -8,26 +8,42 @@ use store::Disk;
 
 mod apache_keys;
 pub(crate) mod document;
-
-/// Keys that would promise something that isn't there: with these values the start is refused.
-const REFUSED: [(&str, &str, &str); 2] = [
-    ("authenticationEnabled", "true", "authentication"),
-    ("authorizationEnabled", "true", "authorization"),
-];
+mod promises;
 
 /// Whose keys a file may hold.
 #[derive(Clone, Copy)]
 pub(crate) enum Program {
     Broker,
     Namesrv,
+    /// Whoever looks into a broker's store. That serves nobody, so no key promises anything.
+    Store,
 }
 
 impl Program {
     /// The keys of Apache's program of this name, with or without effect here.
     fn keys(self) -> Vec<&'static str> {
         match self {
-            Program::Broker => apache_keys::of_broker().collect(),
+            Program::Broker | Program::Store => apache_keys::of_broker().collect(),
             Program::Namesrv => apache_keys::of_namesrv().collect(),
+        }
+    }
+}
+
+/// What is said about a line of a file that is taken.
+#[derive(Debug)]
+pub(crate) struct Remark {
+    line: usize,
+    text: String,
+    is_warning: bool,
+}
+
+impl From<Note> for Remark {
+    /// An unknown key may be a setting that isn't made, the rest is for information.
+    fn from(note: Note) -> Remark {
+        Remark {
+            line: note.line,
+            is_warning: matches!(note.oddity, Oddity::Unknown { .. } | Oddity::Again { .. }),
+            text: note.to_string(),
         }
     }
 }
@@ -37,32 +53,43 @@ pub(crate) fn load(
     file: &Path,
     program: Program,
     options: &mut dyn OptionSet,
-) -> anyhow::Result<Vec<Note>> {
+) -> anyhow::Result<Vec<Remark>> {
     let name = file.display().to_string();
     let bytes = Disk::Os
         .read(file)
         .context("can't read the configuration")?;
     let entries = options::parse(&bytes).with_context(|| name.clone())?;
-    refuse(&name, &entries)?;
-    Ok(options::apply(
-        &name,
-        &entries,
-        &mut [options],
-        &program.keys(),
-    )?)
+    let undone = match program {
+        Program::Broker | Program::Namesrv => check_promises(&name, &entries)?,
+        Program::Store => Vec::new(),
+    };
+    let notes = options::apply(&name, &entries, &mut [options], &program.keys())?;
+    // That a key has no effect need not be said twice.
+    let is_new = |note: &Note| !undone.iter().any(|remark| remark.line == note.line);
+    let notes: Vec<_> = notes.into_iter().filter(is_new).map(Remark::from).collect();
+    Ok(undone.into_iter().chain(notes).collect())
 }
 
-fn refuse(file: &str, entries: &[Entry]) -> anyhow::Result<()> {
+/// Refuses what must not be started without, and warns of what is not done.
+fn check_promises(file: &str, entries: &[Entry]) -> anyhow::Result<Vec<Remark>> {
+    let mut undone = Vec::new();
     for Entry { key, value, line } in entries {
-        for (refused, to, what) in REFUSED {
-            if key.trim().eq_ignore_ascii_case(refused) && value.trim().eq_ignore_ascii_case(to) {
-                bail!(
-                    "{file}:{line}: {refused}={to}: {what} is not there yet, and the broker would serve everybody; leave the key out to start without"
-                );
-            }
+        let value = value.trim();
+        let Some(promise) = promises::of(key.trim(), value) else {
+            continue;
+        };
+        let (key, missing) = (promise.key, promise.missing);
+        let text = format!("{file}:{line}: {key}={value}: {missing}");
+        if promise.is_vital {
+            bail!("{text}; leave the key out to start without");
         }
+        undone.push(Remark {
+            line: *line,
+            text,
+            is_warning: true,
+        });
     }
-    Ok(())
+    Ok(undone)
 }
 
 /// Sets one option from a command line argument.
@@ -83,12 +110,15 @@ pub(crate) fn set(
         .with_context(|| format!("{argument}={value}: expected {}", (option.kind)()))
 }
 
-/// Says what was odd: an unknown key may be a setting that isn't made, the rest is for information.
-pub(crate) fn log(notes: &[Note]) {
-    for note in notes {
-        match note.oddity {
-            Oddity::Unknown { .. } | Oddity::Again { .. } => tracing::warn!("{note}"),
-            _ => tracing::info!("{note}"),
+/// Says what was odd.
+pub(crate) fn log(remarks: &[Remark]) {
+    for Remark {
+        text, is_warning, ..
+    } in remarks
+    {
+        match is_warning {
+            true => tracing::warn!("{text}"),
+            false => tracing::info!("{text}"),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Dir {
     fn find(&self) -> anyhow::Result<Layout> {
         let mut options = broker::Options::default();
         if let Some(file) = &self.config {
-            config::load(file, Program::Broker, &mut options)?;
+            config::load(file, Program::Store, &mut options)?;
         }
         options.store_root = Some(self.dir.display().to_string());
         let paths = options.config(&self.dir)?.store;

@@ -2,7 +2,7 @@
 
 use protocol::options::{Declared, OptionSet};
 
-use super::Program;
+use super::{Program, promises};
 
 const HEAD: &str = "\
 # Configuration
@@ -60,6 +60,25 @@ fn section(out: &mut String, title: &str, declared: &[Declared], program: Progra
     });
     rest.sort_unstable_by_key(|key| key.to_ascii_lowercase());
     rest.dedup();
+    let promised = |key: &str| promises::ALL.iter().find(|promise| promise.key == key);
+    out.push_str(
+        "\nKeys of RocketMQ 5.3.3 that promise what is not there yet. With any other value than this one, the start is\n\
+         refused, or there is a warning:\n\n| key | value | otherwise |\n|---|---|---|\n",
+    );
+    for promise in rest.iter().filter_map(|key| promised(key)) {
+        let off = match promise.off {
+            "" => "-".to_owned(),
+            off => format!("`{off}`"),
+        };
+        let what = if promise.is_vital {
+            "refused"
+        } else {
+            "warning"
+        };
+        let (key, missing) = (promise.key, promise.missing);
+        out.push_str(&format!("| `{key}` | {off} | {what}: {missing} |\n"));
+    }
+    rest.retain(|key| promised(key).is_none());
     out.push_str("\nKeys of RocketMQ 5.3.3 that are taken and have no effect here:\n\n");
     let keys: Vec<_> = rest.iter().map(|key| format!("`{key}`")).collect();
     out.push_str(&keys.join(" "));

@@ -12,9 +12,9 @@ fn check(program: Program, options: &mut dyn OptionSet, text: &str, expect: Expe
     std::fs::write(&file, text).unwrap();
     let mut said = String::new();
     match load(&file, program, options) {
-        Ok(notes) => notes
+        Ok(remarks) => remarks
             .iter()
-            .for_each(|note| writeln!(said, "{note}").unwrap()),
+            .for_each(|remark| writeln!(said, "{}", remark.text).unwrap()),
         Err(error) => writeln!(said, "error: {error:#}").unwrap(),
     }
     expect.assert_eq(&said.replace(dir.path().to_str().unwrap(), "DIR"));
@@ -96,7 +96,7 @@ fn what_would_promise_too_much_is_refused() {
     check_broker(
         "brokerName=a\nauthenticationEnabled = TRUE\n",
         expect![[r#"
-            error: DIR/broker.conf:2: authenticationEnabled=true: authentication is not there yet, and the broker would serve everybody; leave the key out to start without
+            error: DIR/broker.conf:2: authenticationEnabled=TRUE: authentication is not there yet, and the broker would serve everybody; leave the key out to start without
         "#]],
     );
     check_broker(
@@ -104,6 +104,72 @@ fn what_would_promise_too_much_is_refused() {
         expect![[r#"
         DIR/broker.conf:1: authenticationEnabled has no effect in Skylark
     "#]],
+    );
+}
+
+#[test]
+fn a_closed_installation_does_not_become_an_open_one() {
+    check_broker(
+        "aclEnable=true\n",
+        expect![[r#"
+            error: DIR/broker.conf:1: aclEnable=true: access control is not there yet, and the broker would serve everybody; leave the key out to start without
+        "#]],
+    );
+    check_broker(
+        "useTLS=true\n",
+        expect![[r#"
+        error: DIR/broker.conf:1: useTLS=true: TLS is not there yet, and what is sent could be read on its way; leave the key out to start without
+    "#]],
+    );
+    check_broker(
+        "messageStorePlugIn=org.apache.rocketmq.tieredstore.TieredMessageStore\n",
+        expect![[r#"
+            error: DIR/broker.conf:1: messageStorePlugIn=org.apache.rocketmq.tieredstore.TieredMessageStore: plug-ins can't be loaded, and messages would be kept in the usual files only; leave the key out to start without
+        "#]],
+    );
+    check(
+        Program::Namesrv,
+        &mut namesrv::Config::default(),
+        "enableControllerInNamesrv=true\n",
+        expect![[r#"
+            error: DIR/broker.conf:1: enableControllerInNamesrv=true: the controller is not there yet, and nobody would elect masters; leave the key out to start without
+        "#]],
+    );
+    check_broker(
+        "aclEnable=false\nmessageStorePlugIn=\nuseTLS=False\n",
+        expect![[r#"
+            DIR/broker.conf:1: aclEnable has no effect in Skylark
+            DIR/broker.conf:2: messageStorePlugIn has no effect in Skylark
+            DIR/broker.conf:3: useTLS has no effect in Skylark
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_not_done_is_a_warning() {
+    check_broker(
+        "enableSlaveActingMaster=true\nrejectPullConsumerEnable = TRUE\nminInSyncReplicas=2\nmetricsExporterType=PROM\nenableLmq=false\nminInSyncReplicas=1\n",
+        expect![[r#"
+            DIR/broker.conf:1: enableSlaveActingMaster=true: there is no replication yet, no slave acts for its master
+            DIR/broker.conf:2: rejectPullConsumerEnable=TRUE: pull consumers are served all the same
+            DIR/broker.conf:3: minInSyncReplicas=2: there is no replication yet, this broker alone acknowledges a message
+            DIR/broker.conf:4: metricsExporterType=PROM: metrics are not exported yet
+            DIR/broker.conf:5: enableLmq has no effect in Skylark
+            DIR/broker.conf:6: minInSyncReplicas has no effect in Skylark
+        "#]],
+    );
+}
+
+#[test]
+fn a_store_may_be_looked_into_whatever_its_broker_promised() {
+    check(
+        Program::Store,
+        &mut broker::Options::default(),
+        "aclEnable=true\nenableSlaveActingMaster=true\n",
+        expect![[r#"
+            DIR/broker.conf:1: aclEnable has no effect in Skylark
+            DIR/broker.conf:2: enableSlaveActingMaster has no effect in Skylark
+        "#]],
     );
 }
 

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use anyhow::bail;
 use broker::{Config, Options};
 use clap::Args;
-use protocol::options::Note;
 
 use super::{Signals, Started};
-use crate::config::{self, Program};
+use crate::config::{self, Program, Remark};
 use crate::say;
 
 #[derive(Args)]
@@ -40,7 +39,7 @@ impl Broker {
             bail!("--enable-proxy: the proxy is not there yet; start without it");
         }
         let mut options = Options::default();
-        let notes = load(
+        let remarks = load(
             &mut options,
             self.config.as_deref(),
             self.namesrv.as_deref(),
@@ -50,7 +49,7 @@ impl Broker {
             return Ok(ExitCode::SUCCESS);
         }
         let config = with_root(&options, super::home)?;
-        super::run(serve(config, notes, self.ignored.clone(), started))
+        super::run(serve(config, remarks, self.ignored.clone(), started))
     }
 }
 
@@ -71,27 +70,27 @@ pub(super) fn load(
     options: &mut Options,
     file: Option<&std::path::Path>,
     namesrv: Option<&str>,
-) -> anyhow::Result<Vec<Note>> {
+) -> anyhow::Result<Vec<Remark>> {
     if let Ok(addrs) = std::env::var("NAMESRV_ADDR") {
         config::set(options, "namesrvAddr", &addrs, "$NAMESRV_ADDR")?;
     }
-    let notes = match file {
+    let remarks = match file {
         Some(file) => config::load(file, Program::Broker, options)?,
         None => Vec::new(),
     };
     if let Some(addrs) = namesrv {
         config::set(options, "namesrvAddr", addrs, "-n ")?;
     }
-    Ok(notes)
+    Ok(remarks)
 }
 
 async fn serve(
     config: Config,
-    notes: Vec<Note>,
+    remarks: Vec<Remark>,
     ignored: Vec<String>,
     started: Started,
 ) -> anyhow::Result<ExitCode> {
-    config::log(&notes);
+    config::log(&remarks);
     for argument in ignored {
         tracing::warn!(
             "the argument {argument} has no effect, as with Apache's mqbroker; put it into the file given with -c"

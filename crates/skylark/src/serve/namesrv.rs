@@ -6,12 +6,11 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 use namesrv::{Config, KvFile, Nameserver};
-use protocol::options::Note;
 use remoting::clock::Clock;
 use store::Disk;
 
 use super::{Signals, Started};
-use crate::config::{self, Program};
+use crate::config::{self, Program, Remark};
 use crate::say;
 
 #[derive(Args)]
@@ -30,7 +29,7 @@ pub(crate) struct Namesrv {
 impl Namesrv {
     pub(crate) fn run(&self, started: Started) -> anyhow::Result<ExitCode> {
         let mut config = Config::default();
-        let notes = match &self.config {
+        let remarks = match &self.config {
             Some(file) => config::load(file, Program::Namesrv, &mut config)?,
             None => Vec::new(),
         };
@@ -38,12 +37,12 @@ impl Namesrv {
             say(&config::print(&config, false))?;
             return Ok(ExitCode::SUCCESS);
         }
-        super::run(serve(config, notes, started))
+        super::run(serve(config, remarks, started))
     }
 }
 
-async fn serve(config: Config, notes: Vec<Note>, started: Started) -> anyhow::Result<ExitCode> {
-    config::log(&notes);
+async fn serve(config: Config, remarks: Vec<Remark>, started: Started) -> anyhow::Result<ExitCode> {
+    config::log(&remarks);
     let kv_path = match &config.kv_config_path {
         Some(path) => PathBuf::from(path),
         None => super::home()?.join("namesrv").join("kvConfig.json"),

@@ -8,10 +8,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use broker::{Config, Options};
 use clap::Args;
-use protocol::options::Note;
 
 use super::{Signals, Started};
-use crate::config;
+use crate::config::{self, Program, Remark};
 
 #[derive(Args)]
 pub(crate) struct Standalone {
@@ -32,25 +31,25 @@ pub(crate) struct Standalone {
 impl Standalone {
     pub(crate) fn run(&self, started: Started) -> anyhow::Result<ExitCode> {
         let mut options = Options::default();
-        let notes = match &self.config {
-            Some(file) => config::load(file, config::Program::Broker, &mut options)?,
+        let remarks = match &self.config {
+            Some(file) => config::load(file, Program::Broker, &mut options)?,
             None => Vec::new(),
         };
         if let Some(port) = self.port {
             options.listen_port = port;
         }
         let config = options.config(&self.data)?;
-        super::run(serve(config, self.namesrv_port, notes, started))
+        super::run(serve(config, self.namesrv_port, remarks, started))
     }
 }
 
 async fn serve(
     mut config: Config,
     namesrv_port: u16,
-    notes: Vec<Note>,
+    remarks: Vec<Remark>,
     started: Started,
 ) -> anyhow::Result<ExitCode> {
-    config::log(&notes);
+    config::log(&remarks);
     let bind_address = config.bind_address.to_string();
     let namesrv = namesrv::Config {
         listen_port: namesrv_port,
