@@ -65,7 +65,7 @@ fn describe(
             Some(Step::Record(found)) => {
                 format!(", first record of {}", Utc(found.record.store_timestamp))
             }
-            Some(Step::Bad { error, .. }) => format!(", begins with {error}"),
+            Some(Step::Bad { error, .. }) => format!(", {error}"),
             Some(Step::End { .. }) | None => ", empty".to_owned(),
         };
         format!("log from {start}{first}")

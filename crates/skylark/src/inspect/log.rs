@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::anyhow;
 use memchr::memmem;
 use protocol::record::{Decoded, MAGIC_V1, Record, RecordError};
 use store::disk::{Disk, File};
@@ -24,12 +25,16 @@ pub(super) struct Segment {
     pub(super) name: String,
     pub(super) start: i64,
     pub(super) len: i64,
-    file: File,
+    file: std::io::Result<File>,
 }
 
 impl Segment {
     pub(super) fn end(&self) -> i64 {
         self.start + self.len
+    }
+
+    fn file(&self) -> anyhow::Result<&File> {
+        self.file.as_ref().map_err(|error| anyhow!("{error}"))
     }
 }
 
@@ -40,11 +45,10 @@ impl Log {
             let Some(start) = start_of(&entry.name).filter(|_| !entry.is_dir) else {
                 continue;
             };
-            let file = disk.open_read(&dir.join(&entry.name))?;
             segments.push(Segment {
                 start,
                 len: i64::try_from(entry.len)?,
-                file,
+                file: disk.open_read(&dir.join(&entry.name)),
                 name: entry.name,
             });
         }
@@ -62,15 +66,16 @@ impl Log {
             .filter(|segment| segment.start <= at)
     }
 
-    /// Up to `bytes` from `at` on, within one file.
+    /// Up to `bytes` from `at` on, within one file, and no more than a record may have: what asks for more was misread.
     pub(super) fn read(&self, at: i64, bytes: usize) -> anyhow::Result<Vec<u8>> {
         let Some(segment) = self.segment(at) else {
             return Ok(Vec::new());
         };
-        let count = bytes.min(usize::try_from(segment.end() - at)?);
+        let rest = usize::try_from(segment.end() - at)?;
+        let count = bytes.min(rest).min(RECORD_BYTES_MAX);
         let mut buf = vec![0; count];
         let read = segment
-            .file
+            .file()?
             .read_at(&mut buf, u64::try_from(at - segment.start)?)?;
         buf.truncate(read);
         Ok(buf)
@@ -81,7 +86,9 @@ impl Log {
         let Some(segment) = self.segment(at) else {
             return Ok(None);
         };
-        let data = segment.file.data_from(u64::try_from(at - segment.start)?)?;
+        let data = segment
+            .file()?
+            .data_from(u64::try_from(at - segment.start)?)?;
         Ok(data
             .and_then(|data| i64::try_from(data).ok())
             .map(|data| segment.start + data))
@@ -116,12 +123,8 @@ pub(super) struct Walk<'a> {
 pub(super) enum Step<'a> {
     /// A sound record.
     Record(Decoded<'a>),
-    /// Bytes that should be a record and are none.
-    Bad {
-        at: i64,
-        until: i64,
-        error: RecordError,
-    },
+    /// Bytes that should be a record and are none, or can't be read; why.
+    Bad { at: i64, until: i64, error: String },
     /// Nothing is written from here on.
     End { at: i64 },
 }
@@ -141,7 +144,11 @@ impl Walk<'_> {
                 return Ok(None);
             };
             let segment_end = segment.end();
-            match self.look(at)? {
+            let found = match self.look(at) {
+                Ok(found) => found,
+                Err(error) => return Ok(Some(self.give_up(at, segment_end, &error))),
+            };
+            match found {
                 _ if segment_end - at < START_BYTES as i64 => self.at = segment_end,
                 Found::Record { size } => {
                     self.at += size as i64;
@@ -150,7 +157,10 @@ impl Walk<'_> {
                 }
                 Found::Filler => self.at = segment_end,
                 Found::Nothing(error) => {
-                    let sound = self.next_sound(at + 1, segment_end)?;
+                    let sound = match self.next_sound(at + 1, segment_end) {
+                        Ok(sound) => sound,
+                        Err(error) => return Ok(Some(self.give_up(at, segment_end, &error))),
+                    };
                     let last = self.log.segment(segment_end).is_none();
                     self.at = sound.unwrap_or(segment_end);
                     let until = self.at;
@@ -158,12 +168,20 @@ impl Walk<'_> {
                     let step = if end {
                         Step::End { at }
                     } else {
+                        let error = format!("no sound record, {error}");
                         Step::Bad { at, until, error }
                     };
                     return Ok(Some(step));
                 }
             }
         }
+    }
+
+    /// Leaves out the rest of a file in which something can't be read.
+    fn give_up(&mut self, at: i64, until: i64, error: &anyhow::Error) -> Step<'static> {
+        self.at = until;
+        let error = format!("not checked, a part can't be read: {error}");
+        Step::Bad { at, until, error }
     }
 
     fn look(&mut self, at: i64) -> anyhow::Result<Found> {

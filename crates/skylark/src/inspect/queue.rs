@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use store::disk::{Disk, File};
 
 use super::log::start_of;
@@ -13,10 +12,8 @@ pub(super) const ENTRY_BYTES: i64 = 20;
 const FILLER_SIZE: i32 = i32::MAX;
 const READ_ENTRIES: usize = 4096;
 
-/// One queue of a topic.
+/// One queue of a topic, as far as its files say.
 pub(super) struct Queue {
-    pub(super) topic: String,
-    pub(super) id: i32,
     /// Its files, and the byte of the queue each begins at.
     files: Vec<(i64, i64, File)>,
     /// The first entry there is a file for.
@@ -54,8 +51,11 @@ impl Entry {
     }
 }
 
+/// A queue's topic and number, and the queue if it can be read.
+type Opened = ((String, i32), anyhow::Result<Queue>);
+
 /// All queues under a directory, by topic and number.
-pub(super) fn open_all(disk: &Disk, dir: &Path) -> anyhow::Result<Vec<Queue>> {
+pub(super) fn open_all(disk: &Disk, dir: &Path) -> anyhow::Result<Vec<Opened>> {
     let mut queues = Vec::new();
     if !disk.exists(dir) {
         return Ok(queues);
@@ -68,20 +68,16 @@ pub(super) fn open_all(disk: &Disk, dir: &Path) -> anyhow::Result<Vec<Queue>> {
             .filter(|entry| entry.is_dir)
         {
             let Ok(id) = queue.name.parse() else { continue };
-            queues.push(Queue::open(
-                disk,
-                &topic_dir.join(&queue.name),
-                &topic.name,
-                id,
-            )?);
+            let opened = Queue::open(disk, &topic_dir.join(&queue.name));
+            queues.push(((topic.name.clone(), id), opened));
         }
     }
-    queues.sort_by(|a, b| (&a.topic, a.id).cmp(&(&b.topic, b.id)));
+    queues.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(queues)
 }
 
 impl Queue {
-    fn open(disk: &Disk, dir: &Path, topic: &str, id: i32) -> anyhow::Result<Queue> {
+    fn open(disk: &Disk, dir: &Path) -> anyhow::Result<Queue> {
         let mut files = Vec::new();
         for entry in disk.list(dir)? {
             let Some(start) = start_of(&entry.name) else {
@@ -96,13 +92,11 @@ impl Queue {
         }
         let first = files.first().map_or(0, |(start, ..)| start / ENTRY_BYTES);
         let mut queue = Queue {
-            topic: topic.to_owned(),
-            id,
             files,
             first,
             end: first,
         };
-        queue.end = queue.find_end().with_context(|| format!("{topic}/{id}"))?;
+        queue.end = queue.find_end()?;
         Ok(queue)
     }
 
@@ -131,12 +125,14 @@ impl Queue {
 
     /// Entries from an offset on, up to `count` or the end of a file.
     fn read(&self, queue_offset: i64, count: usize) -> anyhow::Result<Vec<Entry>> {
-        let at = queue_offset * ENTRY_BYTES;
-        let Some((start, len, file)) = self
-            .files
-            .iter()
-            .find(|(start, len, _)| (*start..start + len).contains(&at))
-        else {
+        // An offset that was misread may be any number.
+        let Some((at, (start, len, file))) = queue_offset.checked_mul(ENTRY_BYTES).and_then(|at| {
+            let mut files = self.files.iter();
+            Some((
+                at,
+                files.find(|(start, len, _)| (*start..start + len).contains(&at))?,
+            ))
+        }) else {
             return Ok(Vec::new());
         };
         let room = usize::try_from(start + len - at)?;

@@ -21,14 +21,21 @@ pub(super) fn list(layout: &Layout, mut out: impl Write) -> anyhow::Result<()> {
         out,
         "{queue:<40} {min:>12} {max:>12} {messages:>12} {first:>18} {last:>18}"
     )?;
-    for queue in queue::open_all(&layout.disk, &layout.paths.queue_dir)? {
+    for ((topic, id), queue) in queue::open_all(&layout.disk, &layout.paths.queue_dir)? {
+        let name = format!("{topic}/{id}");
+        let queue = match queue {
+            Ok(queue) => queue,
+            Err(error) => {
+                writeln!(out, "{name:<40} can't be read: {error}")?;
+                continue;
+            }
+        };
         // Entries outlive their records until their file is deleted.
         let mut live = queue.entries().skip_while(|entry| {
             entry
                 .as_ref()
                 .is_ok_and(|(_, entry)| entry.log_offset < log.min())
         });
-        let name = format!("{}/{}", queue.topic, queue.id);
         let end = queue.end;
         let Some((min, first)) = live.next().transpose()? else {
             writeln!(out, "{name:<40} {end:>12} {end:>12} {:>12}", 0)?;

@@ -39,10 +39,11 @@ impl Records {
         let queue = match (&self.topic, self.queue) {
             (Some(topic), Some(id)) => {
                 let queues = queue::open_all(&layout.disk, &layout.paths.queue_dir)?;
-                let queue = queues
+                let (_, queue) = queues
                     .into_iter()
-                    .find(|queue| queue.topic == *topic && queue.id == id);
-                Some(queue.ok_or_else(|| anyhow::anyhow!("there is no queue {topic}/{id}"))?)
+                    .find(|((of, number), _)| of == topic && *number == id)
+                    .ok_or_else(|| anyhow::anyhow!("there is no queue {topic}/{id}"))?;
+                Some((topic, id, queue?))
             }
             _ => None,
         };
@@ -59,7 +60,9 @@ impl Records {
             columns[0], columns[1], columns[2], columns[3], columns[4]
         )?;
         match queue {
-            Some(queue) => self.of_queue(&log, &queue, &mut out)?,
+            Some((topic, id, queue)) => {
+                self.of_queue(&log, &format!("{topic}/{id}"), &queue, &mut out)?;
+            }
             None => self.of_log(&log, &mut out)?,
         }
         Ok(out.flush()?)
@@ -90,7 +93,13 @@ impl Records {
         Ok(())
     }
 
-    fn of_queue(&self, log: &Log, queue: &Queue, out: &mut impl Write) -> anyhow::Result<()> {
+    fn of_queue(
+        &self,
+        log: &Log,
+        name: &str,
+        queue: &Queue,
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
         let entries = queue
             .entries()
             .skip_while(|entry| entry.as_ref().is_ok_and(|(at, _)| *at < self.from));
@@ -101,11 +110,7 @@ impl Records {
                 Ok(found) => show(&found, out)?,
                 Err(error) => {
                     let (at, size) = (entry.log_offset, entry.size);
-                    writeln!(
-                        out,
-                        "{at:>16} {size:>8}  {}/{}/{queue_offset}: {error}",
-                        queue.topic, queue.id
-                    )?;
+                    writeln!(out, "{at:>16} {size:>8}  {name}/{queue_offset}: {error}")?;
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use protocol::record::Record;
 use protocol::{LogOffset, QueueOffset, properties, tags};
 use store::checkpoint::Checkpoint;
-use store::disk::SimDisk;
-use store::{Batch, Config, Disk, Store};
+use store::disk::{Fault, FaultError, FaultOn, SimDisk};
+use store::{Batch, Config, Disk, LocalTime, Store};
 
 use super::Layout;
 
@@ -32,6 +32,11 @@ pub(super) fn fill(layout: &Layout, count: usize) {
     for number in 0..count {
         append(&store, number);
     }
+    let now = LocalTime {
+        epoch_ms: NOW_MS,
+        utc_offset_s: 0,
+    };
+    while store.build_index(now).unwrap() {}
     store.close().unwrap();
     let checkpoint = Checkpoint {
         physic_ms: NOW_MS,
@@ -71,6 +76,30 @@ fn append(store: &Store, number: usize) {
         .push(&queue, &record, tags::tags_code("TagA"))
         .unwrap();
     store.append(&mut batch, NOW_MS + number as i64).unwrap();
+}
+
+/// A store of `count` messages that has an index.
+pub(super) fn fill_indexed(count: usize) -> Layout {
+    let mut layout = layout();
+    layout.paths.index_enabled = true;
+    layout.paths.index_slots = 10;
+    layout.paths.index_entries_max = 100;
+    fill(&layout, count);
+    layout
+}
+
+/// Lets each read of a file whose path contains this text fail.
+pub(super) fn unreadable(layout: &Layout, path: &str) {
+    let Disk::Sim(disk) = &layout.disk else {
+        return;
+    };
+    disk.fail(Fault {
+        on: FaultOn::Read,
+        path: path.to_owned(),
+        after: 0,
+        error: FaultError::Io,
+        sticky: true,
+    });
 }
 
 /// Writes over bytes of a file.

@@ -1,10 +1,10 @@
 //! `skylark store verify`: log, queues, index and metadata checked against each other, without the code that wrote them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use protocol::record::{Decoded, Record, sys_flag};
 use protocol::{properties, tags};
 use store::checkpoint::Checkpoint;
@@ -57,8 +57,7 @@ pub(super) fn verify(layout: &Layout, out: impl Write) -> anyhow::Result<ExitCod
     let mut seen = Seen::default();
     let log = Log::open(&layout.disk, &layout.paths.commit_log_dir)?;
     check_files(&log, &mut problems)?;
-    let queues = queue::open_all(&layout.disk, &layout.paths.queue_dir)?;
-    let mut queues = Queues::new(queues);
+    let mut queues = open_queues(layout, &mut problems)?;
     check_log(&log, &mut queues, unclean, &mut seen, &mut problems)?;
     check_queues(&log, &queues, &mut seen, &mut problems)?;
     index::check(layout, &log, &mut seen, &mut problems)?;
@@ -81,7 +80,7 @@ pub(super) fn verify(layout: &Layout, out: impl Write) -> anyhow::Result<ExitCod
         out,
         "log {} to {log_end}: {records} records, {} queues with {entries} entries, {index_entries} index entries",
         log.min(),
-        queues.of.len()
+        queues.len()
     )?;
     if unclean {
         writeln!(
@@ -102,18 +101,19 @@ pub(super) fn verify(layout: &Layout, out: impl Write) -> anyhow::Result<ExitCod
     })
 }
 
-/// The queues by topic and number, each with the number of its entries that a record has asked for.
-struct Queues {
-    of: HashMap<(String, i32), (Queue, u64)>,
-}
+/// The queues by topic and number, each with the number of its entries that a record has asked for; `None` if it can't be
+/// read.
+type Queues = BTreeMap<(String, i32), Option<(Queue, u64)>>;
 
-impl Queues {
-    fn new(queues: Vec<Queue>) -> Queues {
-        let keyed = |queue: Queue| ((queue.topic.clone(), queue.id), (queue, 0));
-        Queues {
-            of: queues.into_iter().map(keyed).collect(),
+fn open_queues(layout: &Layout, problems: &mut Problems<impl Write>) -> anyhow::Result<Queues> {
+    let mut queues = Queues::new();
+    for ((topic, id), queue) in queue::open_all(&layout.disk, &layout.paths.queue_dir)? {
+        if let Err(error) = &queue {
+            problems.say(format_args!("{topic}/{id}: can't be read: {error}"))?;
         }
+        queues.insert((topic, id), queue.ok().map(|queue| (queue, 0)));
     }
+    Ok(queues)
 }
 
 fn check_files(log: &Log, problems: &mut Problems<impl Write>) -> anyhow::Result<()> {
@@ -145,9 +145,7 @@ fn check_log(
                 check_entry(&found, queues, unclean, problems)?;
             }
             Step::Bad { at, until, error } => {
-                problems.say(format_args!(
-                    "log {at} to {until}: no sound record, {error}"
-                ))?;
+                problems.say(format_args!("log {at} to {until}: {error}"))?;
             }
             Step::End { at } => {
                 seen.log_end = at;
@@ -178,15 +176,26 @@ fn check_entry(
         record.log_offset.0,
         record.queue_offset.0,
     );
-    let Some((queue, matched)) = queues.of.get_mut(&(topic.to_owned(), id)) else {
-        if !unclean {
+    let (queue, matched) = match queues.get_mut(&(topic.to_owned(), id)) {
+        Some(Some(queue)) => queue,
+        None if !unclean => {
             problems.say(format_args!(
                 "log {at}: its queue {topic}/{id} has no files"
             ))?;
+            return Ok(());
         }
-        return Ok(());
+        Some(None) | None => return Ok(()),
     };
-    match queue.entry(offset)? {
+    let entry = match queue.entry(offset) {
+        Ok(entry) => entry,
+        Err(error) => {
+            problems.say(format_args!(
+                "log {at}: entry {topic}/{id}/{offset} can't be read: {error}"
+            ))?;
+            return Ok(());
+        }
+    };
+    match entry {
         Some(entry) if entry == entry_of(found) || is_delayed(record, entry, found) => *matched += 1,
         Some(Entry { log_offset, size, tags_code }) => problems.say(format_args!(
             "log {at}: entry {topic}/{id}/{offset} says log {log_offset}, {size} bytes, tags code {tags_code}"
@@ -224,25 +233,38 @@ fn check_queues(
     seen: &mut Seen,
     problems: &mut Problems<impl Write>,
 ) -> anyhow::Result<()> {
-    for ((topic, id), (queue, matched)) in &queues.of {
+    for ((topic, id), queue) in queues {
+        let Some((queue, matched)) = queue else {
+            continue;
+        };
         let mut live = 0;
         for entry in queue.entries() {
-            let (_, entry) = entry?;
-            live += u64::from(entry.log_offset >= log.min());
+            match entry {
+                Ok((_, entry)) => live += u64::from(entry.log_offset >= log.min()),
+                Err(error) => problems.say(format_args!(
+                    "{topic}/{id}: not all entries can be read: {error}"
+                ))?,
+            }
         }
         seen.entries += live;
         if live == *matched {
             continue;
         }
-        for entry in queue.entries() {
-            let (offset, entry) = entry?;
-            if entry.log_offset >= log.min() && !points_here(log, topic, *id, offset, entry)? {
-                let Entry {
-                    log_offset, size, ..
-                } = entry;
-                problems.say(format_args!(
+        for (offset, entry) in queue.entries().map_while(Result::ok) {
+            let Entry {
+                log_offset, size, ..
+            } = entry;
+            if log_offset < log.min() {
+                continue;
+            }
+            match points_here(log, topic, *id, offset, entry) {
+                Ok(true) => (),
+                Ok(false) => problems.say(format_args!(
                     "{topic}/{id}/{offset}: no such record at log {log_offset}, {size} bytes"
-                ))?;
+                ))?,
+                Err(error) => problems.say(format_args!(
+                    "{topic}/{id}/{offset}: its record at log {log_offset} can't be read: {error}"
+                ))?,
             }
         }
     }
@@ -258,8 +280,10 @@ fn points_here(log: &Log, topic: &str, id: i32, offset: i64, entry: Entry) -> an
 }
 
 fn check_checkpoint(layout: &Layout, problems: &mut Problems<impl Write>) -> anyhow::Result<()> {
-    if Checkpoint::read(&layout.disk, &layout.paths.checkpoint_path)?.is_none() {
-        problems.say("checkpoint: missing or too short")?;
+    match Checkpoint::read(&layout.disk, &layout.paths.checkpoint_path) {
+        Ok(Some(_)) => (),
+        Ok(None) => problems.say("checkpoint: missing or too short")?,
+        Err(error) => problems.say(format_args!("checkpoint: can't be read: {error}"))?,
     }
     Ok(())
 }
@@ -274,12 +298,14 @@ fn check_metadata(layout: &Layout, problems: &mut Problems<impl Write>) -> anyho
         if entry.is_dir || !entry.name.ends_with(".json") {
             continue;
         }
-        let bytes = layout
-            .disk
-            .read(&dir.join(&entry.name))
-            .with_context(|| entry.name.clone())?;
-        if let Err(error) = protocol::fastjson::from_slice::<serde_json::Value>(&bytes) {
-            problems.say(format_args!("config/{}: {error}", entry.name))?;
+        let name = entry.name;
+        match layout.disk.read(&dir.join(&name)) {
+            Ok(bytes) => {
+                if let Err(error) = protocol::fastjson::from_slice::<serde_json::Value>(&bytes) {
+                    problems.say(format_args!("config/{name}: {error}"))?;
+                }
+            }
+            Err(error) => problems.say(format_args!("config/{name}: can't be read: {error}"))?,
         }
     }
     Ok(())

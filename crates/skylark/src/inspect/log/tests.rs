@@ -60,3 +60,14 @@ fn only_zeros_at_the_end_are_the_end() {
     assert_eq!(sound, [0]);
     assert_eq!(bad, [(whole[1], LOG_FILE_BYTES as i64)]);
 }
+
+#[test]
+fn no_more_is_read_than_a_record_may_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("00000000000000000000");
+    let len = RECORD_BYTES_MAX as u64 + 4096;
+    Disk::Os.open_write(&file).unwrap().set_len(len).unwrap();
+    let log = Log::open(&Disk::Os, dir.path()).unwrap();
+    let claimed = i32::MAX as usize;
+    assert_eq!(log.read(0, claimed).unwrap().len(), RECORD_BYTES_MAX);
+}

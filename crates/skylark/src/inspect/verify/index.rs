@@ -37,23 +37,49 @@ pub(super) fn check(
             ))?;
             continue;
         }
-        let open = layout.disk.open_read(&dir.join(name))?;
-        let mut next = [0; 4];
-        open.read_exact_at(&mut next, NEXT_AT)?;
-        for number in 1..u64::from(u32::from_be_bytes(next)) {
+        let next = layout.disk.open_read(&dir.join(name)).and_then(|open| {
+            let mut next = [0; 4];
+            open.read_exact_at(&mut next, NEXT_AT)?;
+            Ok((open, u32::from_be_bytes(next)))
+        });
+        let (open, next) = match next {
+            Ok((_, next)) if next > layout.paths.index_entries_max => {
+                let max = layout.paths.index_entries_max;
+                problems.say(format_args!(
+                    "index/{name}: its next entry is {next}, it has room for {max}; not checked"
+                ))?;
+                continue;
+            }
+            Ok(next) => next,
+            Err(error) => {
+                problems.say(format_args!("index/{name}: can't be read: {error}"))?;
+                continue;
+            }
+        };
+        for number in 1..u64::from(next) {
             let mut entry = [0; ENTRY_BYTES as usize];
-            open.read_exact_at(
-                &mut entry,
-                HEADER_BYTES + slots * SLOT_BYTES + number * ENTRY_BYTES,
-            )?;
+            let place = HEADER_BYTES + slots * SLOT_BYTES + number * ENTRY_BYTES;
+            if let Err(error) = open.read_exact_at(&mut entry, place) {
+                problems.say(format_args!(
+                    "index/{name}: can't be read from entry {number} on: {error}"
+                ))?;
+                break;
+            }
             let [h0, h1, h2, h3, o0, o1, o2, o3, o4, o5, o6, o7, ..] = entry;
             let hash = i32::from_be_bytes([h0, h1, h2, h3]);
             let at = i64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
             seen.index_entries += 1;
-            if at >= log.min() && !has_key(log, at, hash)? {
-                problems.say(format_args!(
+            if at < log.min() {
+                continue;
+            }
+            match has_key(log, at, hash) {
+                Ok(true) => (),
+                Ok(false) => problems.say(format_args!(
                     "index/{name}: entry {number} points to log {at}, no record with such a key"
-                ))?;
+                ))?,
+                Err(error) => problems.say(format_args!(
+                    "index/{name}: entry {number} points to log {at}, which can't be read: {error}"
+                ))?,
             }
         }
     }
