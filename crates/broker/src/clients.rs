@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::bodies::{ConsumerData, MessageModel, SubscriptionData};
 use protocol::tags::TagFilter;
@@ -26,14 +27,36 @@ pub(crate) struct Member<P> {
 pub(crate) struct Subscription {
     pub(crate) data: SubscriptionData,
     pub(crate) tags: TagFilter,
+    /// The group has a newer one for the topic.
+    replaced: AtomicBool,
 }
 
 impl Subscription {
-    pub(crate) fn new(data: SubscriptionData) -> Subscription {
+    pub(crate) fn new(data: SubscriptionData, tags: TagFilter) -> Subscription {
+        Subscription {
+            data,
+            tags,
+            replaced: AtomicBool::new(false),
+        }
+    }
+
+    /// Of a heartbeat. What the expression says is kept once, not as the client took it apart too.
+    fn of_heartbeat(data: &SubscriptionData) -> Subscription {
         // What Apache's clients can't parse either matches nothing.
         let tags =
             TagFilter::parse(&data.sub_string).unwrap_or_else(|_| TagFilter::Codes(HashSet::new()));
-        Subscription { data, tags }
+        let data = SubscriptionData {
+            topic: data.topic.clone(),
+            sub_string: data.sub_string.clone(),
+            sub_version: data.sub_version,
+            expression_type: data.expression_type.clone(),
+            ..SubscriptionData::default()
+        };
+        Subscription::new(data, tags)
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
     }
 }
 
@@ -59,10 +82,11 @@ impl<P> ConsumerGroup<P> {
             let known = self.subscriptions.get(&data.topic);
             changed |= known.is_none();
             if known.is_none_or(|known| data.sub_version > known.data.sub_version) {
-                self.subscriptions.insert(
-                    data.topic.clone(),
-                    Arc::new(Subscription::new(data.clone())),
-                );
+                let subscription = Arc::new(Subscription::of_heartbeat(data));
+                let before = self.subscriptions.insert(data.topic.clone(), subscription);
+                if let Some(before) = before {
+                    before.replaced.store(true, Ordering::Release);
+                }
             }
         }
         let before = self.subscriptions.len();

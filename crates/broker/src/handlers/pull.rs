@@ -220,7 +220,7 @@ fn of_request(header: &PullMessage<'_>, topic: &str) -> Result<Arc<Subscription>
             .unwrap_or_default(),
         ..SubscriptionData::default()
     };
-    Ok(Arc::new(Subscription { data, tags }))
+    Ok(Arc::new(Subscription::new(data, tags)))
 }
 
 fn of_heartbeats(
@@ -330,6 +330,15 @@ impl Pull {
                 return Ok(read);
             }
             let read = self.read(from, store)?;
+            if self.subscription.is_replaced() {
+                // What the old expression leaves out the new one may want: the client asks again from where it was.
+                return Ok(Read {
+                    status: ReadStatus::NoMatchedMessage,
+                    records: Vec::new(),
+                    next: from,
+                    ..read
+                });
+            }
             if !arrived || read.status != ReadStatus::NoMatchedMessage {
                 return Ok(read);
             }

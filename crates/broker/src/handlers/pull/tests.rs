@@ -38,8 +38,7 @@ async fn pull(client: &Client, changes: &[(&str, Option<&str>)], expect: (i32, &
 
 /// A pull that is held: it is on its way when this returns, its answer comes later.
 fn held(client: &Client, changes: &[(&str, Option<&str>)]) -> Call {
-    let mut changes = changes.to_vec();
-    changes.push(("sysFlag", Some("6")));
+    let changes = [&[("sysFlag", Some("6"))], changes].concat();
     client.connection.call(
         PULL_MESSAGE,
         &Raw(&fields(&changes)),
@@ -236,6 +235,29 @@ async fn messages_that_nobody_wants_do_not_end_a_wait_but_move_it_on() {
     send(&client, 0, "green", "unwanted").await;
     send(&client, 0, "red", "wanted").await;
     assert_eq!(bodies(&waiting.await.unwrap()), ["wanted"]);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_wait_skips_nothing_that_a_newer_subscription_wants() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    send(&client, 0, "t", "old").await;
+    client.ask(HEART_BEAT, &beat("c1", "G", "red", 100)).await;
+    let asked = [("queueOffset", Some("1")), ("sysFlag", Some("2"))];
+    let old = [&asked[..], &[("subVersion", Some("100"))]].concat();
+    let waiting = held(&client, &old);
+    until("it is held", || fixture.broker().holds.count() == 1).await;
+    client
+        .ask(HEART_BEAT, &beat("c1", "G", "red || green", 101))
+        .await;
+    send(&client, 0, "green", "new").await;
+    send(&client, 0, "red", "wanted by both").await;
+    let reply = waiting.await.unwrap();
+    assert_eq!((reply.code, offsets(&reply)[0]), (20, 1));
+    let new = [&asked[..], &[("subVersion", Some("101"))]].concat();
+    let reply = pull(&client, &new, (0, "FOUND")).await;
+    assert_eq!(bodies(&reply), ["new", "wanted by both"]);
     fixture.stop().await;
 }
 
