@@ -64,7 +64,7 @@ impl Store {
         let mut result = Ok(());
         while at < stop && result.is_ok() {
             let step = match self.log.tail.rest_of_chunk(at) {
-                Some(chunk) => index_chunk(&indexing.index, &chunk, now, &mut at),
+                Some(held) => index_chunk(&indexing.index, &held.bytes, now, &mut at),
                 None => self.index_files(&indexing.index, stop, now, &mut at),
             };
             result = step;

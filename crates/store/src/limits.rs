@@ -18,6 +18,9 @@ pub const LOG_HANDLES_MAX: usize = 64;
 /// Bytes of one append, so that one caller can't hold the log lock for long.
 pub const BATCH_BYTES_MAX: usize = 32 << 20;
 
+/// Records are served as slices of buffers up to this size; of larger ones, small parts are copied.
+pub const SLICED_BYTES_MAX: usize = 16 << 10;
+
 /// Largest record that is served by its place in the log.
 pub const RECORD_BYTES_MAX: usize = 128 << 20;
 

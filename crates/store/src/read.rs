@@ -7,7 +7,7 @@
 use std::io;
 
 use bytes::Bytes;
-use protocol::record::{Outline, crc31};
+use protocol::record::{Outline, SIZE_MIN, crc31};
 use protocol::{LogOffset, QueueOffset};
 
 use crate::Store;
@@ -199,26 +199,22 @@ impl Store {
         let Some(entry) = entries.first() else {
             return Ok(None);
         };
-        if !entry.is_valid() || entry.is_filler() || entry.log_offset.0 < self.log.min() {
+        let size = entry.size.max(0) as usize;
+        if !(SIZE_MIN..=limits::RECORD_BYTES_MAX).contains(&size)
+            || entry.log_offset.0 < self.log.min()
+        {
             return Ok(None);
         }
-        let size = entry.size as usize;
-        if let Some(record) = self.log.tail.slice(entry.log_offset.0, size) {
-            return Ok(Some(record));
-        }
         if window.slice(entry.log_offset.0, size).is_none() {
-            let span = dense_span(entries);
-            *window = Window {
-                start: entry.log_offset.0,
-                bytes: self.log.read_at(entry.log_offset.0, span)?,
-            };
+            *window = self.window(entries)?;
         }
         let Some(record) = window.slice(entry.log_offset.0, size) else {
             return Ok(None);
         };
-        let intact = Outline::decode(&record).is_ok_and(|outline| {
-            entry.names(queue, &outline) && crc31(outline.body) == outline.body_crc
-        });
+        let intact = window.as_written
+            || Outline::decode(&record).is_ok_and(|outline| {
+                entry.names(queue, &outline) && crc31(outline.body) == outline.body_crc
+            });
         if !intact {
             tracing::warn!(
                 topic = queue.topic(),
@@ -228,7 +224,27 @@ impl Store {
                 "corrupt record skipped"
             );
         }
-        Ok(intact.then_some(record))
+        Ok(intact.then(|| detached(record, window.occupied)))
+    }
+
+    /// The log from the first entry's record on.
+    fn window(&self, entries: &[QueueEntry]) -> Result<Window, ReadError> {
+        let start = entries.first().map_or(0, |entry| entry.log_offset.0);
+        if let Some(held) = self.log.tail.rest_of_chunk(start) {
+            return Ok(Window {
+                start,
+                bytes: held.bytes,
+                occupied: held.occupied,
+                as_written: true,
+            });
+        }
+        let bytes = self.log.read_at(start, dense_span(entries))?;
+        Ok(Window {
+            start,
+            occupied: bytes.len(),
+            bytes,
+            as_written: false,
+        })
     }
 
     /// The record that starts at a place in the log, if one does and consumers may see it.
@@ -237,14 +253,14 @@ impl Store {
         if at.0 < self.log.min() || at.0 >= visible_end {
             return Ok(None);
         }
-        let record = match self.log.tail.rest_of_chunk(at.0) {
-            Some(rest) => rest,
+        let (record, occupied) = match self.log.tail.rest_of_chunk(at.0) {
+            Some(held) => (held.bytes, held.occupied),
             None => {
                 let front = self.log.read_at(at.0, FRONT_BYTES)?;
                 let Some(size) = claimed_size(&front, at) else {
                     return Ok(None);
                 };
-                self.log.read_at(at.0, size)?
+                (self.log.read_at(at.0, size)?, size)
             }
         };
         let Ok(outline) = Outline::decode(&record) else {
@@ -254,7 +270,7 @@ impl Store {
             && at.0 + outline.size as i64 <= visible_end
             && crc31(outline.body) == outline.body_crc;
         let size = outline.size;
-        Ok(intact.then(|| record.slice(..size)))
+        Ok(intact.then(|| detached(record.slice(..size), occupied)))
     }
 }
 
@@ -306,11 +322,24 @@ fn dense_span(entries: &[QueueEntry]) -> usize {
     span as usize
 }
 
-/// A piece of the log as read from disk.
+/// A record that is only a small part of what its slice would keep in memory is copied: replies
+/// may wait for a slow consumer, and are counted by their own bytes.
+fn detached(record: Bytes, occupied: usize) -> Bytes {
+    if occupied > limits::SLICED_BYTES_MAX && record.len() * 8 < occupied {
+        return Bytes::copy_from_slice(&record);
+    }
+    record
+}
+
+/// A piece of the log.
 #[derive(Debug, Default)]
 struct Window {
     start: i64,
     bytes: Bytes,
+    /// What a slice of it keeps in memory.
+    occupied: usize,
+    /// From memory: nothing to check.
+    as_written: bool,
 }
 
 impl Window {

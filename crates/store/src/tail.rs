@@ -29,6 +29,14 @@ struct Chunk {
     occupied: usize,
 }
 
+/// A part of a chunk, which keeps all of it in memory.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    /// What it keeps in memory.
+    pub(crate) occupied: usize,
+}
+
 impl Chunk {
     fn end(&self) -> i64 {
         self.start + self.bytes.len() as i64
@@ -70,11 +78,14 @@ impl Tail {
     }
 
     /// All that is held from `at` to the end of its chunk.
-    pub(crate) fn rest_of_chunk(&self, at: i64) -> Option<Bytes> {
+    pub(crate) fn rest_of_chunk(&self, at: i64) -> Option<Held> {
         let state = self.state.read();
         let after = state.chunks.partition_point(|chunk| chunk.start <= at);
         let chunk = state.chunks.get(after.checked_sub(1)?)?;
-        (at < chunk.end()).then(|| chunk.bytes.slice((at - chunk.start) as usize..))
+        (at < chunk.end()).then(|| Held {
+            bytes: chunk.bytes.slice((at - chunk.start) as usize..),
+            occupied: chunk.occupied,
+        })
     }
 
     /// `len` bytes at `at`, if one chunk has them all.

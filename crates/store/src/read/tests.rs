@@ -3,7 +3,7 @@
 use super::*;
 use crate::disk::SimDisk;
 use crate::testing::{Message, append, bodies, config, open};
-use crate::{Disk, Store};
+use crate::{Config, Disk, Store};
 
 fn store_with(count: usize) -> Store {
     let store = open(&SimDisk::new(1), config());
@@ -218,4 +218,65 @@ fn no_record_starts_in_the_middle_of_one() {
     store.log.tail.clear();
     let found = (-1..=end).filter(|at| store.record_at(LogOffset(*at)).unwrap().is_some());
     assert_eq!(found.count(), 3);
+}
+
+/// A slow consumer's small replies must not keep large batches in memory.
+#[test]
+fn a_small_record_does_not_keep_a_large_buffer() {
+    let config = Config {
+        log_file_bytes: 1 << 20,
+        ..config()
+    };
+    for (others, shared) in [(10, true), (2000, false)] {
+        let store = open(&SimDisk::new(1), config.clone());
+        let mut batch = vec![Message::new("U", 0, "x"); others];
+        batch.push(Message::new("T", 0, "wanted"));
+        let at = append(&store, &batch, 1).entries[others].0;
+        for from_disk in [false, true] {
+            if from_disk {
+                store.log.tail.clear();
+            }
+            let kept = [
+                crate::testing::read(&store, "T", 0, 0).records.remove(0),
+                store.record_at(at).unwrap().unwrap(),
+            ];
+            let held = store.log.tail.rest_of_chunk(at.0);
+            for record in kept {
+                assert!(record.ends_with(b"wanted\x01T\0\0"));
+                if let Some(held) = &held {
+                    let is_slice = record.as_ptr() == held.bytes.as_ptr();
+                    assert_eq!(is_slice, shared, "{others}");
+                }
+            }
+        }
+    }
+}
+
+/// Sizes that no record has are not asked of the disk.
+#[test]
+fn an_entry_with_an_absurd_size_is_passed_over() {
+    let store = store_with(2);
+    let queue = store.queue("T", 0).unwrap();
+    for size in [
+        i32::MAX,
+        i32::MAX - 1,
+        limits::RECORD_BYTES_MAX as i32 + 1,
+        90,
+        1,
+        0,
+        -5,
+    ] {
+        let entry = QueueEntry {
+            queue_offset: QueueOffset(0),
+            log_offset: LogOffset(0),
+            size,
+            tags_code: 0,
+        };
+        let mut window = Window::default();
+        assert_eq!(
+            store.record_of(&queue, &[entry], &mut window).unwrap(),
+            None
+        );
+        assert!(window.bytes.is_empty(), "nothing was read for {size}");
+    }
 }
