@@ -65,6 +65,8 @@ pub(crate) fn run_watched(command: &mut Command, mut each: impl FnMut(&str)) -> 
         let mut bytes = Vec::new();
         while reader.read_until(b'\n', &mut bytes)? > 0 {
             let text = String::from_utf8_lossy(&bytes);
+            // Maven resets a terminal's colours when it ends, on whatever line comes next.
+            let text = text.replace("\x1b[0m", "");
             print!("{text}");
             each(text.trim_end());
             bytes.clear();
