@@ -1,16 +1,19 @@
 //! Random input: nothing panics, and what is written is read as it was.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[path = "random/checks.rs"]
+#[expect(unreachable_pub, reason = "fuzz/ has this module too")]
+mod checks;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
-use protocol::bodies::{Heartbeat, RegisterBrokerBody, TopicConfig, TopicRoute};
-use protocol::command::{CommandOut, Header, Language, binary_head, encode_command, json_head};
+use protocol::bodies::TopicConfig;
+use protocol::command::{CommandOut, Header, Language, encode_command};
 use protocol::frame::{Codec, Frame, split};
-use protocol::headers::pull::PullMessage;
 use protocol::headers::send::SendMessageV2;
 use protocol::message_id::MessageId;
 use protocol::record::{BatchMessage, Record, messages_of_batch, stamp};
@@ -40,28 +43,14 @@ fn frame<'h>(codec: Codec, command: &CommandOut<'_>, header: &impl Header<'h>) -
     split(&mut out, usize::MAX).unwrap().unwrap()
 }
 
-/// Reads `bytes` as everything there is; only panics count.
+/// Reads `bytes` as everything there is.
 fn read(bytes: &[u8]) {
-    let mut buf = BytesMut::from(bytes);
-    while let Ok(Some(frame)) = split(&mut buf, 1 << 16) {
-        let _ = frame.head();
-    }
-    for head in [json_head(bytes), binary_head(bytes)].into_iter().flatten() {
-        let _ = (
-            head.remark.map(|remark| remark.to_str()),
-            head.fields.iter().count(),
-        );
-        let _ = SendMessageV2::decode(head.fields);
-        let _ = PullMessage::decode(head.fields);
-    }
-    let _ = Record::decode(bytes, true);
-    let _ = messages_of_batch(bytes).count();
-    let _ = properties::iter(bytes).count();
-    let _ = protocol::options::parse(bytes);
-    let _ = fastjson::from_slice::<Heartbeat>(bytes);
-    let _ = fastjson::from_slice::<TopicRoute>(bytes);
-    let _ = RegisterBrokerBody::decode_compressed(bytes, 479);
-    let _ = MessageId::decode(&String::from_utf8_lossy(bytes));
+    checks::frames(bytes);
+    checks::json_header(bytes);
+    checks::binary_header(bytes);
+    checks::record(bytes);
+    checks::text(bytes);
+    checks::body(bytes);
 }
 
 proptest! {
