@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::shell::{cargo, output, root, run, target};
 
 /// What the binary behaves as when called so.
-const NAMES: [&str; 4] = ["mqnamesrv", "mqbroker", "mqproxy", "mqadmin"];
+const NAMES: [&str; 2] = ["mqnamesrv", "mqbroker"];
 
 pub(crate) fn execute() -> Result<()> {
     run(cargo()

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
-use crate::shell::{root, run};
+use crate::shell::{cargo, root, run};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -51,6 +51,17 @@ pub(crate) fn execute(options: &Options) -> Result<()> {
         &format!("-max_total_time={}", options.seconds),
     ]);
     run(free_of_our_toolchain(&mut fuzz).current_dir(root()))
+}
+
+/// Whether the targets are formatted and compile, without the nightly compiler and the C++ that running them takes.
+pub(crate) fn check() -> Result<()> {
+    let manifest = ["--manifest-path", "fuzz/Cargo.toml"];
+    run(cargo().arg("fmt").args(manifest).arg("--check"))?;
+    // A library that is said to be there isn't built, and checking links nothing.
+    run(cargo()
+        .args(["check", "--locked"])
+        .args(manifest)
+        .env("CUSTOM_LIBFUZZER_PATH", "/none/libnone.a"))
 }
 
 /// We run under the toolchain of rust-toolchain.toml, which cargo hands on.

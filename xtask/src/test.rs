@@ -8,7 +8,7 @@ use crate::compat::{self, System};
 use crate::java::Java;
 use crate::shell::{self, cargo, run_watched};
 use crate::tally::Tally;
-use crate::{interop, skylark, tidy};
+use crate::{fuzz, interop, skylark, tidy};
 
 fn all() -> Run {
     let mut run = Run::default();
@@ -27,6 +27,7 @@ fn all() -> Run {
         "warnings",
     ];
     run.step("clippy", |_| shell::run(cargo().args(clippy)));
+    run.step("fuzz targets", |_| fuzz::check());
     let tests = ["test", "--workspace", "--no-fail-fast"];
     run.step("unit and socket tests", |tally| {
         watched(cargo().args(tests), tally)

@@ -1,4 +1,4 @@
-//! Documents: relative links lead somewhere, and docs/compat.md has every request code.
+//! Documents: relative links lead somewhere.
 use super::tree::File;
 
 /// Complains of relative links to what isn't there; `exists` takes a path from the root.
