@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use crate::clock::{self, Instant};
-use crate::limits::{LOGGED_CLOSES_MAX, Limits};
+use crate::limits::{LOGGED_CLOSES_MAX, Limits, OUTBOUND_BYTES_SPARED};
+use crate::log_limit::LogLimit;
 
 /// One connection's share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,18 +29,42 @@ pub(crate) struct Budget {
     frames: AtomicUsize,
     bytes: AtomicUsize,
     outbound: AtomicUsize,
-    /// Some connection is in `waiting`: lets the usual release go without the lock.
-    crowded: AtomicBool,
-    waiting: Mutex<FxHashMap<u64, Waker>>,
-    closes: Mutex<Closes>,
+    /// Connections that wait for room, by what they need: see [`Need`].
+    waiting: [Crowd; 4],
+    /// For lines about connections that were cut or refused.
+    pub(crate) log_limit: LogLimit,
 }
 
-/// Closed connections logged in this second.
-#[derive(Debug)]
-struct Closes {
-    since: Instant,
-    logged: u32,
-    withheld: u64,
+/// What there must be room for before a connection may read on. Those who need the same are woken
+/// together, and nobody else is.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    /// It waits inside a frame, for which there is twice the room.
+    mid_frame: bool,
+    /// It has more to send than every connection may have.
+    outbound: bool,
+}
+
+impl Need {
+    const ALL: [Need; 4] = [Need::of(0), Need::of(1), Need::of(2), Need::of(3)];
+
+    const fn of(index: usize) -> Need {
+        Need {
+            mid_frame: index & 1 != 0,
+            outbound: index & 2 != 0,
+        }
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.mid_frame) | usize::from(self.outbound) << 1
+    }
+}
+
+#[derive(Debug, Default)]
+struct Crowd {
+    /// Somebody is in `tasks`: lets the usual release go without the lock.
+    any: AtomicBool,
+    tasks: Mutex<FxHashMap<u64, Waker>>,
 }
 
 impl Budget {
@@ -51,13 +74,8 @@ impl Budget {
             frames: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             outbound: AtomicUsize::new(0),
-            crowded: AtomicBool::new(false),
-            waiting: Mutex::default(),
-            closes: Mutex::new(Closes {
-                since: clock::monotonic(),
-                logged: 0,
-                withheld: 0,
-            }),
+            waiting: Default::default(),
+            log_limit: LogLimit::new(LOGGED_CLOSES_MAX),
         })
     }
 
@@ -76,22 +94,23 @@ impl Budget {
             Ordering::SeqCst,
         );
         *charged = now;
-        if self.crowded.load(Ordering::SeqCst) && self.has_room(Share::default(), false) {
-            let waiting = {
-                let mut waiting = self.waiting.lock();
-                self.crowded.store(false, Ordering::SeqCst);
-                std::mem::take(&mut *waiting)
-            };
-            waiting.into_values().for_each(Waker::wake);
+        for (need, crowd) in Need::ALL.into_iter().zip(&self.waiting) {
+            if crowd.any.load(Ordering::SeqCst) && self.has_room(need) {
+                let tasks = {
+                    let mut tasks = crowd.tasks.lock();
+                    crowd.any.store(false, Ordering::SeqCst);
+                    std::mem::take(&mut *tasks)
+                };
+                tasks.into_values().for_each(Waker::wake);
+            }
         }
     }
 
-    /// Whether a connection that holds `own` may read on.
-    fn has_room(&self, own: Share, mid_frame: bool) -> bool {
-        let bytes_max = self.limits.bytes_max << u32::from(mid_frame);
+    fn has_room(&self, need: Need) -> bool {
+        let bytes_max = self.limits.bytes_max << u32::from(need.mid_frame);
         self.frames.load(Ordering::SeqCst) < self.limits.frames_max
             && self.bytes.load(Ordering::SeqCst) < bytes_max
-            && (own.outbound < crate::limits::OUTBOUND_BYTES_SPARED
+            && (!need.outbound
                 || self.outbound.load(Ordering::SeqCst) < self.limits.outbound_bytes_total)
     }
 
@@ -104,41 +123,34 @@ impl Budget {
         mid_frame: bool,
         cx: &Context<'_>,
     ) -> Poll<()> {
-        if self.has_room(own, mid_frame) {
+        let need = Need {
+            mid_frame,
+            outbound: own.outbound >= OUTBOUND_BYTES_SPARED,
+        };
+        if self.has_room(need) {
             return Poll::Ready(());
         }
-        let mut waiting = self.waiting.lock();
-        self.crowded.store(true, Ordering::SeqCst);
-        // Room that was made before `crowded` could be seen woke nobody.
-        if self.has_room(own, mid_frame) {
+        let crowd = &self.waiting[need.index()];
+        let mut tasks = crowd.tasks.lock();
+        crowd.any.store(true, Ordering::SeqCst);
+        // Room that was made before `any` could be seen woke nobody.
+        if self.has_room(need) {
             return Poll::Ready(());
         }
-        waiting.insert(id, cx.waker().clone());
+        tasks.insert(id, cx.waker().clone());
         Poll::Pending
     }
 
     /// A connection is gone.
     pub(crate) fn leave(&self, id: u64, charged: &mut Share) {
         self.settle(charged, Share::default());
-        if self.crowded.load(Ordering::SeqCst) {
-            self.waiting.lock().remove(&id);
+        for crowd in &self.waiting {
+            if crowd.any.load(Ordering::SeqCst) {
+                crowd.tasks.lock().remove(&id);
+            }
         }
-    }
-
-    /// Whether one more line about a closed connection may be logged, and how many were not since
-    /// the last.
-    pub(crate) fn may_log_close(&self) -> Option<u64> {
-        let mut closes = self.closes.lock();
-        let now = clock::monotonic();
-        if now - closes.since >= Duration::from_secs(1) {
-            closes.since = now;
-            closes.logged = 0;
-        }
-        if closes.logged == LOGGED_CLOSES_MAX {
-            closes.withheld += 1;
-            return None;
-        }
-        closes.logged += 1;
-        Some(std::mem::take(&mut closes.withheld))
     }
 }
+
+#[cfg(test)]
+mod tests;

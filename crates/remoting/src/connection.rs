@@ -473,7 +473,7 @@ impl Driver {
         let peer = self.peer.remote_addr();
         if !end.is_fault() {
             tracing::debug!(%peer, "connection ended: {end}");
-        } else if let Some(withheld) = self.budget.may_log_close() {
+        } else if let Some(withheld) = self.budget.log_limit.allow() {
             tracing::warn!(%peer, withheld, "connection cut: {end}");
         }
     }

@@ -108,7 +108,7 @@ impl Connections {
     ) {
         let connections_max = budget.limits.connections_max;
         if self.peers.len() >= connections_max {
-            if let Some(withheld) = budget.may_log_close() {
+            if let Some(withheld) = budget.log_limit.allow() {
                 tracing::warn!(peer = %remote, withheld, "connection refused: there are {connections_max} already");
             }
             return;
