@@ -13,6 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::budget::Budget;
 use crate::limits::Limits;
+use crate::log_limit::LogLimit;
 use crate::net::{self, BindError, Listener, Stream};
 use crate::peer::Peer;
 use crate::{Service, connection};
@@ -67,15 +68,19 @@ impl Server {
     pub async fn run(self, service: Arc<dyn Service>, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut connections = Connections::default();
+        let accept_log = LogLimit::new(1);
+        let mut first = 0;
         loop {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
                 Some(ended) = connections.tasks.join_next_with_id() => connections.forget(ended),
-                accepted = accept(&self.listeners) => match accepted {
+                accepted = accept(&self.listeners, &mut first) => match accepted {
                     Ok((stream, remote)) => connections.start(stream, remote, &self.budget, &service),
                     Err(error) => {
-                        tracing::warn!("can't accept a connection: {error}");
+                        if let Some(withheld) = accept_log.allow() {
+                            tracing::warn!(withheld, "can't accept a connection: {error}");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -86,10 +91,14 @@ impl Server {
     }
 }
 
-async fn accept(listeners: &[Listener]) -> io::Result<(Stream, SocketAddr)> {
+/// The next connection of any listener. `first` is asked first and moves on, so that a crowd at one
+/// does not shut the others out.
+async fn accept(listeners: &[Listener], first: &mut usize) -> io::Result<(Stream, SocketAddr)> {
     poll_fn(|cx| {
-        for listener in listeners {
-            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+        for offset in 0..listeners.len() {
+            let index = (*first + offset) % listeners.len();
+            if let Poll::Ready(accepted) = listeners[index].poll_accept(cx) {
+                *first = index + 1;
                 return Poll::Ready(accepted);
             }
         }
@@ -146,7 +155,12 @@ impl Connections {
                 "connections did not end in time and are cut"
             );
             self.peers.values().for_each(|peer| peer.abort());
-            self.join().await;
+            if tokio::time::timeout(drain, self.join()).await.is_err() {
+                tracing::error!(
+                    connections = self.peers.len(),
+                    "connections are stuck in their handlers and left behind"
+                );
+            }
         }
     }
 
@@ -156,3 +170,6 @@ impl Connections {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

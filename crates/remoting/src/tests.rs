@@ -31,6 +31,8 @@ const LARGE: i32 = 4;
 const LOSE: i32 = 5;
 /// Calls ECHO on the asker and answers with what it says.
 const ASK_BACK: i32 = 6;
+/// Keeps the connection's task until [`Echo::stuck`] is free.
+const STICK: i32 = 7;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -40,6 +42,7 @@ struct Echo {
     batches: Mutex<Vec<usize>>,
     peers: Mutex<Vec<Arc<Peer>>>,
     closed: Mutex<Vec<u64>>,
+    stuck: Mutex<()>,
 }
 
 impl Service for Echo {
@@ -66,6 +69,7 @@ impl Service for Echo {
                         request.reply(0, None, &NoHeader, answer.body().clone());
                     });
                 }
+                STICK => drop(self.stuck.lock()),
                 _ => request.refuse_unknown(),
             }
         }

@@ -54,6 +54,24 @@ async fn a_stopping_server_does_not_wait_for_ever() {
     assert_eq!(echo.kept.lock().len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "so the handler is stuck for as long as the test wants"
+)]
+async fn a_stopping_server_leaves_a_stuck_handler_behind() {
+    let server = serve(Limits {
+        drain: Duration::from_millis(50),
+        ..Limits::default()
+    });
+    let (client, echo) = (server.connect().await, Arc::clone(&server.echo));
+    let stuck = echo.stuck.lock();
+    client.notify(STICK, &NoHeader, Body::None).unwrap();
+    eventually(|| echo.batches.lock().len() == 1).await;
+    server.stop().await;
+    drop(stuck);
+}
+
 #[tokio::test]
 async fn closing_our_side_lets_what_we_said_arrive() {
     let server = serve(Limits::default());
