@@ -109,11 +109,18 @@ pub(crate) struct Beat {
     pub(crate) send_subscriptions: bool,
 }
 
+/// The groups of a connection, each with the bytes it made us remember.
 #[derive(Default)]
 struct Memberships {
-    consumer: Vec<String>,
-    producer: Vec<String>,
+    consumer: HashMap<String, usize>,
+    producer: HashMap<String, usize>,
+    bytes: usize,
 }
+
+/// What a member takes that says nothing else.
+const MEMBER_BYTES: usize = 200;
+/// What a subscription takes besides its texts.
+const SUBSCRIPTION_BYTES: usize = 300;
 
 /// All connected clients, by group, with the way back from a connection to its groups.
 pub(crate) struct Clients<P> {
@@ -143,7 +150,17 @@ impl<P: Clone> Clients<P> {
         fingerprint: i32,
         without_subscriptions: bool,
     ) -> Beat {
-        if !self.remember(id, &data.group_name, |memberships| {
+        let subscribed = data.subscription_data_set.iter();
+        let bytes: usize = subscribed
+            .map(|data| {
+                SUBSCRIPTION_BYTES
+                    + data.topic.len()
+                    + data.sub_string.len()
+                    + data.expression_type.len()
+            })
+            .sum();
+        let bytes = (!without_subscriptions).then_some(bytes + member.client_id.len());
+        if !self.remember(id, &data.group_name, bytes, |memberships| {
             &mut memberships.consumer
         }) {
             return Beat {
@@ -176,7 +193,8 @@ impl<P: Clone> Clients<P> {
     }
 
     pub(crate) fn producer_beat(&mut self, id: PeerId, member: Member<P>, group: &str) {
-        if self.remember(id, group, |memberships| &mut memberships.producer) {
+        let bytes = Some(member.client_id.len());
+        if self.remember(id, group, bytes, |memberships| &mut memberships.producer) {
             self.producers
                 .entry(group.to_owned())
                 .or_default()
@@ -184,22 +202,35 @@ impl<P: Clone> Clients<P> {
         }
     }
 
-    /// Notes that the connection belongs to the group; false if it already belongs to too many.
+    /// Notes that the connection belongs to the group, and with how many `bytes` (`None`: as before); false if that would be
+    /// too many groups or bytes.
     fn remember(
         &mut self,
         id: PeerId,
         group: &str,
-        role: impl Fn(&mut Memberships) -> &mut Vec<String>,
+        bytes: Option<usize>,
+        role: impl Fn(&mut Memberships) -> &mut HashMap<String, usize>,
     ) -> bool {
-        let groups = role(self.memberships.entry(id).or_default());
-        if groups.iter().any(|known| known == group) {
-            return true;
+        let memberships = self.memberships.entry(id).or_default();
+        let groups = role(memberships);
+        let (count, before) = (groups.len(), groups.get(group).copied());
+        let bytes = match (bytes, before) {
+            (None, Some(before)) => before,
+            (bytes, _) => MEMBER_BYTES + group.len() + bytes.unwrap_or(0),
+        };
+        let total = memberships.bytes - before.unwrap_or(0) + bytes;
+        let is_known = before.is_some();
+        if total > limits::CLIENT_BYTES_MAX || !is_known && count >= limits::GROUPS_PER_CLIENT_MAX {
+            return false;
         }
-        let room = groups.len() < limits::GROUPS_PER_CLIENT_MAX;
-        if room {
-            groups.push(group.to_owned());
+        memberships.bytes = total;
+        match role(memberships).get_mut(group) {
+            Some(known) => *known = bytes,
+            None => {
+                role(memberships).insert(group.to_owned(), bytes);
+            }
         }
-        room
+        true
     }
 
     pub(crate) fn group(&self, group: &str) -> Option<&ConsumerGroup<P>> {
@@ -262,12 +293,12 @@ impl<P: Clone> Clients<P> {
         &mut self,
         id: PeerId,
         group: &str,
-        role: impl Fn(&mut Memberships) -> &mut Vec<String>,
+        role: impl Fn(&mut Memberships) -> &mut HashMap<String, usize>,
     ) {
         let Some(memberships) = self.memberships.get_mut(&id) else {
             return;
         };
-        role(memberships).retain(|known| known != group);
+        memberships.bytes -= role(memberships).remove(group).unwrap_or(0);
         if memberships.consumer.is_empty() && memberships.producer.is_empty() {
             self.memberships.remove(&id);
         }
@@ -278,13 +309,14 @@ impl<P: Clone> Clients<P> {
         let Some(groups) = self.memberships.remove(&id) else {
             return Vec::new();
         };
-        for group in &groups.producer {
+        for group in groups.producer.keys() {
             self.leave_producers(id, group);
         }
-        for group in &groups.consumer {
+        let consumed: Vec<String> = groups.consumer.into_keys().collect();
+        for group in &consumed {
             self.leave_consumers(id, group);
         }
-        groups.consumer
+        consumed
     }
 
     /// Connections of which no group heard within [`limits::CLIENT_MS_MAX`]. Closing them makes them leave.

@@ -12,6 +12,9 @@ use tokio::task::JoinSet;
 use crate::clients::PeerId;
 use crate::limits;
 
+#[cfg(test)]
+mod tests;
+
 /// The waiting pulls of all connections.
 #[derive(Default)]
 pub(crate) struct Holds {
@@ -30,20 +33,23 @@ impl Drop for Place {
 }
 
 impl Holds {
-    /// Room for one more; `None` when there are [`limits::HOLDS_MAX`].
-    pub(crate) fn place(&self) -> Option<Place> {
+    /// Room for one more of the connection; `None` when there are [`limits::HOLDS_MAX`], or as many of it as it may have.
+    pub(crate) fn place(&self, peer: PeerId) -> Option<Place> {
+        if let Some(holds) = self.by_peer.lock().get_mut(&peer) {
+            while let Some(ended) = holds.try_join_next() {
+                report(ended);
+            }
+            if holds.len() >= limits::HOLDS_PER_CLIENT_MAX {
+                return None;
+            }
+        }
         let place = Place(self.count.clone());
         (self.count.fetch_add(1, Ordering::Relaxed) < limits::HOLDS_MAX).then_some(place)
     }
 
     /// Runs `hold` until it ends or its connection does.
     pub(crate) fn start(&self, peer: PeerId, hold: impl Future<Output = ()> + Send + 'static) {
-        let mut by_peer = self.by_peer.lock();
-        let holds = by_peer.entry(peer).or_default();
-        while let Some(ended) = holds.try_join_next() {
-            report(ended);
-        }
-        holds.spawn(hold);
+        self.by_peer.lock().entry(peer).or_default().spawn(hold);
     }
 
     /// The connection is gone: nobody waits any more.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Pulls waiting for a message at once; one more is answered at once, as if it had not agreed to wait.
 pub const HOLDS_MAX: usize = 100_000;
+/// The same of one connection, so that it can't take all places.
+pub const HOLDS_PER_CLIENT_MAX: usize = 10_000;
 /// A client may ask to be held longer; it is answered after this (its own timeout is 30 s).
 pub const HOLD_MS_MAX: i64 = 30_000;
 /// A held pull whose filter skipped messages is answered within this, so that its offset moves on (Apache re-checks holds this often).
@@ -18,12 +20,14 @@ pub const REGISTRATION_PLAIN_BYTES_MAX: usize = 1 << 20;
 pub const REGISTRATION_BYTES_MAX: usize = (16 << 20) - (64 << 10);
 /// Subscription groups, made by hand or by consuming. Apache has no bound.
 pub const GROUPS_MAX: usize = 1_000_000;
-/// Queues a group may have committed offsets for; the highest queue id is one less.
-pub const QUEUES_MAX: i32 = 65_536;
 /// Queue locks held by all groups together.
-pub const LOCKS_MAX: usize = 1_000_000;
+pub const LOCKS_MAX: usize = 100_000;
+/// Names in a lock, of the group, the client, the topic and the broker, may have so many bytes each.
+pub const LOCK_NAME_MAX: usize = 255;
 /// Groups one connection may be a member of.
 pub const GROUPS_PER_CLIENT_MAX: usize = 10_000;
+/// Bytes one connection's heartbeats may make us remember: names, subscriptions.
+pub const CLIENT_BYTES_MAX: usize = 8 << 20;
 /// Topics a group may subscribe to.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 

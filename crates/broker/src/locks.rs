@@ -36,6 +36,10 @@ impl Locks {
         queues: Vec<MessageQueue>,
         now_ms: i64,
     ) -> Vec<MessageQueue> {
+        if queues.is_empty() || self.count >= limits::LOCKS_MAX && !self.groups.contains_key(group)
+        {
+            return Vec::new();
+        }
         let locks = match self.groups.get_mut(group) {
             Some(locks) => locks,
             None => self.groups.entry(group.to_owned()).or_default(),

@@ -3,7 +3,7 @@
 use protocol::bodies::{ConsumerData, MessageModel, SubscriptionData};
 
 use super::{Beat, Clients, Member};
-use crate::limits::CLIENT_MS_MAX;
+use crate::limits::{CLIENT_BYTES_MAX, CLIENT_MS_MAX};
 
 const UNCHANGED: Beat = Beat {
     changed: false,
@@ -164,4 +164,27 @@ fn silent_clients_expire_by_their_latest_heartbeat() {
     assert!(clients.expired(CLIENT_MS_MAX).is_empty());
     assert_eq!(clients.expired(CLIENT_MS_MAX + 1), [1]);
     assert_eq!(clients.expired(CLIENT_MS_MAX + 501).len(), 2);
+}
+
+#[test]
+fn a_connection_can_not_make_us_remember_without_bound() {
+    let mut clients = Clients::default();
+    let long = "x".repeat(CLIENT_BYTES_MAX / 2);
+    assert_eq!(beat(&mut clients, 1, &[("Orders", &long, 1)]), CHANGED);
+    for version in 2..10 {
+        let again = beat(&mut clients, 1, &[("Orders", &long, version)]);
+        assert_eq!(again, UNCHANGED, "the new one takes the old one's place");
+    }
+    let mut other = subscriptions(&[("Orders", &long, 1)]);
+    other.group_name = "H".into();
+    let refused = clients.consumer_beat(1, member(1, 0), &other, 0, false);
+    assert_eq!(refused, UNCHANGED);
+    assert!(clients.group("H").is_none());
+    clients.producer_beat(1, member(1, 0), &long);
+    assert!(clients.producers.is_empty());
+    assert!(clients.leave_consumers(1, "G"));
+    let taken = clients.consumer_beat(1, member(1, 0), &other, 0, false);
+    assert_eq!(taken, CHANGED, "there is room again");
+    assert_eq!(clients.closed(1), ["H"]);
+    assert!(clients.memberships.is_empty());
 }

@@ -12,7 +12,6 @@ use store::{Boundary, Queue, ReadError, ReadLimits};
 
 use super::Answer;
 use crate::broker::Broker;
-use crate::limits;
 use crate::refusal::Refusal;
 
 #[cfg(test)]
@@ -79,13 +78,16 @@ pub(crate) fn update(broker: &Broker, request: &Request) -> Result<Answer<NoHead
             format!("Group {group} not exist!"),
         ));
     }
-    if broker.topic(&topic).is_none() {
+    let Some(config) = broker.topic(&topic) else {
         return Err(Refusal::new(
             response::TOPIC_NOT_EXIST,
             format!("Topic {topic} not exist!"),
         ));
-    }
-    if !(0..limits::QUEUES_MAX).contains(&header.queue_id) {
+    };
+    // Apache takes any number. A queue may be there that the topic has no more, since it was shrunk.
+    let queues = config.read_queue_nums.max(config.write_queue_nums);
+    let exists = |queue_id| broker.store.queue(&topic, queue_id).is_some();
+    if !(0..queues).contains(&header.queue_id) && !exists(header.queue_id) {
         let remark = format!("QueueId is {}, topic is {topic}", header.queue_id);
         return Err(Refusal::new(response::INVALID_PARAMETER, remark));
     }

@@ -280,11 +280,11 @@ fn wait_ms(broker: &Broker, header: &PullMessage<'_>) -> i64 {
 
 /// Waits for a message in a task that ends with the client's connection.
 fn hold(broker: &Broker, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read: Read) {
-    let Some(place) = broker.holds.place() else {
+    let peer = reply.peer().id();
+    let Some(place) = broker.holds.place(peer) else {
         return pull.answer(reply, read);
     };
     reply.hold();
-    let peer = reply.peer().id();
     let (store, stopped) = (broker.store.clone(), broker.holds.stopped());
     let deadline = monotonic() + Duration::from_millis(wait_ms.unsigned_abs());
     broker.holds.start(peer, async move {

@@ -50,3 +50,17 @@ async fn queues_are_locked_until_given_back_or_forgotten() {
         .await;
     fixture.stop().await;
 }
+
+#[tokio::test]
+async fn names_have_a_limit() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    let long = body(&"c".repeat(256), &[0]);
+    let reply = client.ask(LOCK_BATCH_MQ, &long).await;
+    let remark = reply.remark.as_deref();
+    assert_eq!(
+        (reply.code, remark),
+        (1, Some("a name of 256 bytes, limit 255"))
+    );
+    fixture.stop().await;
+}

@@ -60,6 +60,15 @@ async fn a_group_goes_on_where_it_committed() {
             vec![
                 ("consumerGroup", "G"),
                 ("topic", "Orders"),
+                ("queueId", "4"),
+                ("commitOffset", "1"),
+            ],
+            (29, "QueueId is 4"),
+        ),
+        (
+            vec![
+                ("consumerGroup", "G"),
+                ("topic", "Orders"),
                 ("queueId", "0"),
             ],
             (1, "the custom field <commitOffset> is null"),
