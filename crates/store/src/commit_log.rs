@@ -163,6 +163,7 @@ impl CommitLog {
         if let Some(segment) = self.segment(at) {
             return Ok(segment);
         }
+        self.space_for_a_file()?;
         let start = self.file_start(at);
         let path = self.dir.join(file_name(start));
         let file = self.disk.open_write(&path)?;
@@ -180,6 +181,21 @@ impl CommitLog {
         let place = segments.partition_point(|segment| segment.start < start);
         segments.insert(place, segment.clone());
         Ok(segment)
+    }
+
+    /// To try and fail would take, for a moment, all the space that is left from everybody else.
+    fn space_for_a_file(&self) -> io::Result<()> {
+        match self.disk.space(&self.dir) {
+            Ok(space) if space.usable < self.file_bytes as u64 => Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                format!(
+                    "{} bytes left, a commit log file takes {}",
+                    space.usable, self.file_bytes
+                ),
+            )),
+            // Where it can't be told, the file itself tells.
+            _ => Ok(()),
+        }
     }
 
     /// Writes within one file.

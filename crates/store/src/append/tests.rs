@@ -214,8 +214,10 @@ fn no_space_for_a_file_is_disk_full_and_passes() {
     let store = open(&disk, config());
     append(&store, &[message(1)], 1);
     disk.set_capacity(Some(disk.used()));
+    let changes = disk.changes();
     let error = try_append(&store, &[message(3990)], 2).unwrap_err();
     assert!(matches!(error, AppendError::DiskFull(_)), "{error}");
+    assert_eq!(disk.changes(), changes, "nothing was tried");
     append(&store, &[message(2)], 2);
     disk.set_capacity(None);
     append(&store, &[message(3990)], 2);
