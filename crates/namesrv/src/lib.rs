@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use remoting::clock::Clock;
-use remoting::{BindError, ConnectError, Request, Server, net};
+use remoting::{BindError, ConnectError, LogLimit, Request, Server, net};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -24,7 +24,7 @@ pub use kv::{KvFile, OpenError, Replace};
 
 use crate::handlers::make_changes;
 use crate::kv::Kv;
-use crate::limits::KV_CHANGES_MAX;
+use crate::limits::{KV_CHANGES_MAX, LOGGED_MAX};
 use crate::routes::Routes;
 
 /// Why a nameserver does not start.
@@ -57,6 +57,8 @@ struct Shared {
     routes: RwLock<Routes>,
     kv: Arc<Kv>,
     kv_changes: mpsc::Sender<Request>,
+    /// For lines about what admins do.
+    log: LogLimit,
 }
 
 impl Nameserver {
@@ -79,9 +81,10 @@ impl Nameserver {
             config,
             clock,
             started_ms,
-            routes: RwLock::default(),
+            routes: RwLock::new(Routes::new()),
             kv,
             kv_changes,
+            log: LogLimit::new(LOGGED_MAX),
         });
 
         let (stop, stopped) = watch::channel(false);

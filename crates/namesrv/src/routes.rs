@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use protocol::bodies::{BrokerData, DataVersion, QueueData, TopicConfig, TopicConfigWrapper};
 use protocol::headers::nameserver::RegisterBroker;
-use remoting::Peer;
+use remoting::{LogLimit, Peer};
 
 pub(crate) use lookup::Units;
 
-use crate::limits::{BROKERS_MAX, NAME_BYTES_MAX, TOPICS_MAX};
+use crate::limits::{BROKERS_MAX, LOGGED_MAX, NAME_BYTES_MAX, TOPICS_MAX};
 
 /// Id of a master among its replicas.
 const MASTER: i64 = 0;
@@ -22,7 +22,7 @@ const PERM_WRITE: i32 = 2;
 const HEARTBEAT_TIMEOUT_MS: i64 = 120_000;
 
 /// What the nameserver knows. Rebuilt from registrations after a restart; nothing of it is kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Routes {
     topics: BTreeMap<String, Queues>,
     /// By broker name.
@@ -30,6 +30,7 @@ pub(crate) struct Routes {
     /// Cluster to broker names.
     clusters: BTreeMap<String, BTreeSet<String>>,
     live: BTreeMap<BrokerAddr, Live>,
+    log: LogLimit,
 }
 
 /// A topic's queues, one entry per broker name, in the order of these. (Most topics are on a few
@@ -97,6 +98,16 @@ pub(crate) enum RegisterError {
 }
 
 impl Routes {
+    pub(crate) fn new() -> Routes {
+        Routes {
+            topics: BTreeMap::new(),
+            brokers: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            live: BTreeMap::new(),
+            log: LogLimit::new(LOGGED_MAX),
+        }
+    }
+
     /// Takes in a broker's registration, first or repeated.
     /// `delete_missing`: topics that it no longer has are taken out of the routes.
     pub(crate) fn register(
@@ -166,13 +177,16 @@ impl Routes {
                 .get(&before)
                 .is_some_and(|live| live.data_version.state_version > term)
             {
-                tracing::warn!(
-                    broker = name,
-                    id,
-                    holder = before.addr,
-                    refused = addr.addr,
-                    "registration ignored: the broker at this id is of a later term"
-                );
+                if let Some(withheld) = self.log.allow() {
+                    tracing::warn!(
+                        withheld,
+                        broker = name,
+                        id,
+                        holder = before.addr,
+                        refused = addr.addr,
+                        "registration ignored: the broker at this id is of a later term"
+                    );
+                }
                 self.live.remove(&addr);
                 return Ok(Master::default());
             }
@@ -209,8 +223,10 @@ impl Routes {
             ha_server_addr,
             peer: Arc::clone(peer),
         };
-        if self.live.insert(addr.clone(), live).is_none() {
+        let is_new = self.live.insert(addr.clone(), live).is_none();
+        if is_new && let Some(withheld) = self.log.allow() {
             tracing::info!(
+                withheld,
                 cluster = addr.cluster,
                 broker = name,
                 id,
@@ -290,11 +306,14 @@ impl Routes {
             .iter()
             .find(|queue| !self.brokers.contains_key(&queue.broker_name))
         {
-            tracing::warn!(
-                topic,
-                broker = queue.broker_name,
-                "topic not registered: no such broker"
-            );
+            if let Some(withheld) = self.log.allow() {
+                tracing::warn!(
+                    withheld,
+                    topic,
+                    broker = queue.broker_name,
+                    "topic not registered: no such broker"
+                );
+            }
             return Ok(());
         }
         check_names(std::iter::once(&topic))?;
@@ -338,13 +357,16 @@ impl Routes {
     /// Forgets a broker process; its queues too, if it was the last of its name.
     pub(crate) fn unregister(&mut self, addr: &BrokerAddr, broker_name: &str) {
         let was_live = self.live.remove(addr).is_some();
-        tracing::info!(
-            cluster = addr.cluster,
-            broker = broker_name,
-            addr = addr.addr,
-            was_live,
-            "broker unregistered"
-        );
+        if let Some(withheld) = self.log.allow() {
+            tracing::info!(
+                withheld,
+                cluster = addr.cluster,
+                broker = broker_name,
+                addr = addr.addr,
+                was_live,
+                "broker unregistered"
+            );
+        }
         let Some(broker) = self.brokers.get_mut(broker_name) else {
             return;
         };
@@ -380,12 +402,15 @@ impl Routes {
         let mut peers = Vec::new();
         for addr in late {
             if let Some(live) = self.live.get(&addr) {
-                tracing::warn!(
-                    cluster = addr.cluster,
-                    addr = addr.addr,
-                    timeout_ms = live.timeout_ms,
-                    "broker expired"
-                );
+                if let Some(withheld) = self.log.allow() {
+                    tracing::warn!(
+                        withheld,
+                        cluster = addr.cluster,
+                        addr = addr.addr,
+                        timeout_ms = live.timeout_ms,
+                        "broker expired"
+                    );
+                }
                 peers.push(Arc::clone(&live.peer));
             }
             self.forget(&addr);

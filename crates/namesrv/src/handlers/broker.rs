@@ -93,7 +93,9 @@ impl Shared {
             .routes
             .write()
             .wipe_write_perm(&header.broker_name.to_str());
-        tracing::info!(peer = %request.peer().remote_addr(), broker = %header.broker_name, topics, "write permission wiped");
+        if let Some(withheld) = self.log.allow() {
+            tracing::info!(withheld, peer = %request.peer().remote_addr(), broker = %header.broker_name, topics, "write permission wiped");
+        }
         Answer::header(AnswerHeader::Wiped(topics))
     }
 
@@ -104,7 +106,9 @@ impl Shared {
             .routes
             .write()
             .add_write_perm(&header.broker_name.to_str());
-        tracing::info!(peer = %request.peer().remote_addr(), broker = %header.broker_name, topics, "write permission added");
+        if let Some(withheld) = self.log.allow() {
+            tracing::info!(withheld, peer = %request.peer().remote_addr(), broker = %header.broker_name, topics, "write permission added");
+        }
         Answer::header(AnswerHeader::Added(topics))
     }
 }

@@ -56,7 +56,9 @@ impl Shared {
         self.routes
             .write()
             .delete_topic(&header.topic.to_str(), cluster.as_deref());
-        tracing::info!(peer = %request.peer().remote_addr(), topic = %header.topic, "topic deleted");
+        if let Some(withheld) = self.log.allow() {
+            tracing::info!(withheld, peer = %request.peer().remote_addr(), topic = %header.topic, "topic deleted");
+        }
         Ok(Answer::default())
     }
 
