@@ -115,7 +115,10 @@ impl Store {
         let answer = indexing.index.query(topic, key, max, begin_ms, end_ms)?;
         found.last_update_timestamp = answer.last_update_timestamp;
         found.last_update_log_offset = answer.last_update_log_offset;
-        for at in answer.offsets.into_iter().rev() {
+        let mut offsets = answer.offsets;
+        // The last record indexed before a crash is indexed again.
+        offsets.dedup();
+        for at in offsets.into_iter().rev() {
             if let Some(record) = self.record_at(at)?
                 && Outline::decode(&record).is_ok_and(|outline| has_key(&outline, topic, key))
             {

@@ -115,3 +115,15 @@ fn shows_nothing_that_is_not_durable() {
         ["0"]
     );
 }
+
+/// A key given twice, or a record indexed twice as by Apache after a crash, is found once.
+#[test]
+fn finds_each_record_once() {
+    let store = open(&SimDisk::new(1), config());
+    append(&store, &[Message::new("T", 0, "x").keyed("a a")], 1000);
+    build(&store);
+    assert_eq!(
+        bodies(&store.query("T", "a", 64, 0, i64::MAX).unwrap()),
+        ["x"]
+    );
+}
