@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::bench::Bench;
@@ -74,7 +75,9 @@ impl Skylark {
 }
 
 /// The arguments with the command that the program's name stands for, and whether it is one of Apache's names.
-pub(crate) fn arguments(args: impl IntoIterator<Item = OsString>) -> (Vec<OsString>, bool) {
+pub(crate) fn arguments(
+    args: impl IntoIterator<Item = OsString>,
+) -> anyhow::Result<(Vec<OsString>, bool)> {
     let mut args = args.into_iter();
     let program = args.next().unwrap_or_else(|| "skylark".into());
     let name = Path::new(&program)
@@ -84,16 +87,15 @@ pub(crate) fn arguments(args: impl IntoIterator<Item = OsString>) -> (Vec<OsStri
     let command = match &*name {
         "mqnamesrv" => "namesrv",
         "mqbroker" => "broker",
-        _ => return (std::iter::once(program).chain(args).collect(), false),
+        "mqproxy" => bail!("called as mqproxy: the proxy is not there yet, a later release has it"),
+        "mqadmin" => {
+            bail!("called as mqadmin: the admin tool is not there yet, a later release has it")
+        }
+        _ => return Ok((std::iter::once(program).chain(args).collect(), false)),
     };
     let args = args.map(|arg| double_dash(&arg).unwrap_or(arg));
-    (
-        ["skylark".into(), command.into()]
-            .into_iter()
-            .chain(args)
-            .collect(),
-        true,
-    )
+    let args = ["skylark".into(), command.into()].into_iter().chain(args);
+    Ok((args.collect(), true))
 }
 
 /// Apache's parser takes long options with one dash as well.

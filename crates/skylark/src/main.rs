@@ -16,7 +16,10 @@ mod serve;
 
 fn main() -> ExitCode {
     let started = Started::now();
-    let (args, as_apache) = cli::arguments(std::env::args_os());
+    let (args, as_apache) = match cli::arguments(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(error) => return failed(&error),
+    };
     let command = match cli::Skylark::try_parse_from(args) {
         Ok(command) => command,
         Err(usage) => {
@@ -33,11 +36,13 @@ fn main() -> ExitCode {
         Ok(code) => code,
         // Whoever reads what we print has had enough: `skylark store records DIR | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("skylark: {}", one_line(&error));
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("skylark: {}", one_line(error));
+    ExitCode::FAILURE
 }
 
 /// Writes to standard output at once.

@@ -5,7 +5,7 @@ use clap::Parser;
 use super::*;
 
 fn check(args: &[&str], expect: &[&str], as_apache: bool) {
-    let (found, apache) = arguments(args.iter().map(OsString::from));
+    let (found, apache) = arguments(args.iter().map(OsString::from)).unwrap();
     assert_eq!(found, expect);
     assert_eq!(apache, as_apache);
 }

@@ -186,6 +186,19 @@ fn a_nameserver_by_its_apache_name() {
 }
 
 #[test]
+fn names_of_what_is_not_there_start_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, what) in [("mqproxy", "the proxy"), ("mqadmin", "the admin tool")] {
+        let program = dir.path().join(name);
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_skylark"), &program).unwrap();
+        for args in [&[][..], &["-n", "127.0.0.1:9876"], &["--help"]] {
+            let line = format!("called as {name}: {what} is not there yet, a later release has it");
+            check_failure(called(&program).args(args).current_dir(&dir), &line);
+        }
+    }
+}
+
+#[test]
 fn a_broker_does_not_need_its_nameserver_to_start() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("mqbroker");
