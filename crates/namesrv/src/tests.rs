@@ -33,7 +33,26 @@ struct Running {
     kv_file: Arc<Mutex<Vec<u8>>>,
 }
 
+/// Where errors are logged: nobody must log one. Panics in the task that does, which the test awaits
+/// by shutting down.
+struct Alarm;
+
+impl std::io::Write for Alarm {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        panic!("{}", String::from_utf8_lossy(line))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 async fn start(config: Config, kv_content: &str) -> Running {
+    // Fails when another test has done so.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::ERROR)
+        .with_writer(|| Alarm)
+        .try_init();
     let config = Config {
         listen_port: 0,
         bind_address: "127.0.0.1".to_owned(),

@@ -108,7 +108,29 @@ impl Running {
     }
 }
 
+/// Where errors are logged: nobody must log one that the tests did not cause. Panics in the task that
+/// logs it, which the test awaits in [`Running::stop`].
+struct Alarm;
+
+impl std::io::Write for Alarm {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let expected = ["panic in a handler", "stuck in their handlers"];
+        assert!(expected.iter().any(|words| text.contains(words)), "{text}");
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 fn serve(limits: Limits) -> Running {
+    // Fails when another test has done so.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::ERROR)
+        .with_writer(|| Alarm)
+        .try_init();
     let server = Server::bind(&["127.0.0.1:0".parse().unwrap()], limits).unwrap();
     let addr = server.local_addrs()[0];
     let echo = Arc::new(Echo::default());
@@ -134,6 +156,12 @@ async fn eventually(mut condition: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, wait)
         .await
         .expect("did not happen");
+}
+
+/// The connection is fine, whatever happened to others.
+async fn check_alive(client: &Connection) {
+    let call = client.call(ECHO, &NoHeader, b"alive?".to_vec(), PATIENCE);
+    assert_eq!(in_time(call).await.unwrap().body(), "alive?");
 }
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {

@@ -57,14 +57,7 @@ async fn malformed_frames_close_their_connection_only() {
         println!("{name}");
         check(&server, bytes).await;
     }
-    assert_eq!(
-        bystander
-            .call(ECHO, &NoHeader, Body::None, PATIENCE)
-            .await
-            .unwrap()
-            .code,
-        0
-    );
+    check_alive(&bystander).await;
     server.stop().await;
 }
 
@@ -103,14 +96,7 @@ async fn random_bytes_hurt_nobody() {
         let _ = stream.shutdown().await;
         read_to_end(&mut stream).await;
     }
-    assert_eq!(
-        bystander
-            .call(ECHO, &NoHeader, Body::None, PATIENCE)
-            .await
-            .unwrap()
-            .code,
-        0
-    );
+    check_alive(&bystander).await;
     server.stop().await;
 }
 
