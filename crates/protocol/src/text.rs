@@ -50,11 +50,6 @@ impl<'a> Text<'a> {
         std::str::from_utf8(self.bytes).is_ok()
     }
 
-    /// An upper bound of the length in bytes, without unescaping.
-    pub fn len_max(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// The string; copied only if it holds escapes. Bytes that are not UTF-8 become U+FFFD.
     pub fn to_str(&self) -> Cow<'a, str> {
         if self.escapes == Escapes::None {
