@@ -35,7 +35,13 @@ pub async fn connect(
     stream.set_nodelay().map_err(failed)?;
     let local = stream.local_addr().map_err(failed)?;
     let remote = stream.remote_addr().map_err(failed)?;
-    let peer = Peer::new(remote, local, Budget::new(limits.clone()));
+    let limits = Limits {
+        // Never stops reading because of what we still have to say: two ends that both did so would
+        // wait for each other.
+        outbound_bytes_soft: limits.outbound_bytes_max,
+        ..limits.clone()
+    };
+    let peer = Peer::new(remote, local, Budget::new(limits));
     let task = tokio::spawn(connection::run(stream, Arc::clone(&peer), service));
     Ok(Connection {
         peer,

@@ -25,7 +25,8 @@ pub struct Limits {
     /// Bytes of these. A frame half read is still finished until twice this, or else the halves
     /// would block each other.
     pub bytes_max: usize,
-    /// Bytes waiting to be sent to one peer, from where on its requests are no longer read.
+    /// Bytes waiting to be sent to one peer, from where on its requests are no longer read. Does not
+    /// hold for connections we make.
     pub outbound_bytes_soft: usize,
     /// From where on the peer is cut at once.
     pub outbound_bytes_max: usize,

@@ -189,6 +189,22 @@ async fn large_answers_to_requests_that_came_together_all_arrive() {
 }
 
 #[tokio::test]
+async fn two_ends_with_much_to_say_do_not_wait_for_each_other() {
+    let server = serve(Limits {
+        stall: Duration::from_secs(2),
+        ..limits()
+    });
+    let client = server.connect().await;
+    let calls: Vec<_> = (0..50)
+        .map(|_| client.call(ECHO, &NoHeader, vec![0; 1_000_000], PATIENCE))
+        .collect();
+    for call in calls {
+        assert_eq!(in_time(call).await.unwrap().body().len(), 1_000_000);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn too_much_waiting_for_a_peer_cuts_it_at_once() {
     let server = serve(Limits {
         outbound_bytes_max: 1 << 20,
