@@ -17,6 +17,9 @@ use super::{Entry, LOCK_CONTENT, Space};
 mod content;
 mod names;
 
+/// What is written or not as a whole.
+const SECTOR: u64 = 512;
+
 /// Size reported when no capacity is set.
 const TOTAL_DEFAULT: u64 = 1 << 40;
 
@@ -72,7 +75,7 @@ pub enum FaultOn {
     AnyChange,
     Open,
     Read,
-    /// A random prefix of the bytes is written before it fails.
+    /// A random number of sectors is written before it fails.
     Write,
     /// What was not synced is kept or lost sector by sector, and a later sync won't save it.
     Sync,
@@ -392,7 +395,9 @@ impl SimFile {
     pub(super) fn write_all_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
         let mut state = self.change()?;
         if let Err(error) = state.pass(FaultOn::Write, Path::new(&self.path)) {
-            let written = state.random.below(bytes.len() as u64 + 1) as usize;
+            // The kernel copies page by page: what is within a sector is written or not.
+            let reach = state.random.below(bytes.len() as u64 + 1) + pos;
+            let written = (reach - reach % SECTOR).saturating_sub(pos) as usize;
             if state
                 .take(self.content.lock().growth(written as u64, pos))
                 .is_ok()

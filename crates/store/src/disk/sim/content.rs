@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Random;
 
 const PAGE: u64 = 4096;
-const SECTOR: usize = 512;
+const SECTOR: usize = super::SECTOR as usize;
 
 /// Older versions of a page's sectors, or lengths of a file, are forgotten beyond this.
 const VERSIONS_MAX: usize = 64;
