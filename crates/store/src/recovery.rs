@@ -126,7 +126,7 @@ impl Ground<'_> {
             again = true;
         };
         let cut = self.cut_log(scanned.end, &mut scanned.scan)? || scanned.refused;
-        let durable = self.durable(scanned.end)?;
+        let durable = self.durable(scanned.end, !scanned.bad.is_empty())?;
         // From here on older files are opened only to be read.
         self.log.set_end(scanned.end);
         for queue in self.table.all() {
@@ -362,8 +362,9 @@ impl Ground<'_> {
     }
 
     /// Up to where the log is durable now. With sync flush that is all of it, before anybody
-    /// sees what a crash of the process alone has left in the kernel's memory.
-    fn durable(&self, end: i64) -> io::Result<i64> {
+    /// sees what a crash of the process alone has left in the kernel's memory. A hole that was
+    /// stepped over must lie before: the next power cut would be taken to have made it.
+    fn durable(&self, end: i64, holes: bool) -> io::Result<i64> {
         let durable = match (&self.checkpoint.extra, self.crashed) {
             (_, false) => end,
             (Some(extra), true) => extra.log_durable.0.min(end),
@@ -372,7 +373,7 @@ impl Ground<'_> {
         if self.checkpoint.extra.is_some() && self.crashed && self.lost_power != Some(true) {
             self.log.rewrite(durable, end)?;
         }
-        if self.config.sync_flush && durable < end {
+        if (self.config.sync_flush || holes) && durable < end {
             self.log.sync(durable, end)?;
             return Ok(end);
         }

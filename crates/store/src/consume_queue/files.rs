@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use protocol::{LogOffset, QueueOffset};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{ENTRY_BYTES, FILLER_SIZE, Queue, QueueEntry};
 use crate::config::{Config, file_name};
@@ -28,6 +28,8 @@ pub(crate) struct QueueFiles {
     /// Bytes of such entries, over all queues.
     pub(super) unwritten: AtomicUsize,
     unsynced: Mutex<FxHashMap<FileKey, Arc<Queue>>>,
+    /// Files whose names are durable.
+    named: Mutex<FxHashSet<FileKey>>,
     sync_failed: AtomicBool,
     /// The last write failed: appends leave the next try to the write-behind.
     write_failed: AtomicBool,
@@ -69,6 +71,7 @@ impl QueueFiles {
             writing: Mutex::new(()),
             unwritten: AtomicUsize::new(0),
             unsynced: Mutex::default(),
+            named: Mutex::default(),
             sync_failed: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
         }
@@ -220,13 +223,20 @@ impl QueueFiles {
                 done => return done,
             }
         }
-        for (&(_, start), queue) in files {
-            match self.open(queue, start, Access::Write) {
+        for (&key, queue) in files {
+            match self.open(queue, key.1, Access::Write) {
                 // Expired meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?.sync_data()?,
             }
-            self.disk.sync_dir(&self.queue_dir(queue))?;
+            // Once, up to the top: who made a directory may have died before it was durable.
+            if !self.named.lock().contains(&key) {
+                let dir = self.queue_dir(queue);
+                self.disk.sync_dir(&dir)?;
+                self.disk.sync_dir(&self.dir.join(&*queue.topic))?;
+                self.disk.sync_dir(&self.dir)?;
+                self.named.lock().insert(key);
+            }
         }
         Ok(())
     }
@@ -334,6 +344,7 @@ impl QueueFiles {
         let key = (queue.number, start);
         self.handles.lock().open.remove(&key);
         self.unsynced.lock().remove(&key);
+        self.named.lock().remove(&key);
     }
 
     /// A handle on a file.

@@ -73,7 +73,9 @@ pub struct Fault {
 pub enum FaultOn {
     /// Any call that may change the disk: all but `Read`. Sticky, it is a disk that is gone.
     AnyChange,
-    Open,
+    /// Of a file.
+    Create,
+    /// Also opening a file that is there, and listing a directory.
     Read,
     /// A random number of sectors is written before it fails.
     Write,
@@ -191,7 +193,7 @@ impl SimDisk {
 
     pub(super) fn open_existing(self: &Arc<Self>, path: &Path) -> io::Result<SimFile> {
         let mut state = self.state.lock();
-        state.pass(FaultOn::Open, path)?;
+        state.pass(FaultOn::Read, path)?;
         match state.names.find(path)? {
             Node::File(content) => Ok(self.file(path, true, content)),
             Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
@@ -204,6 +206,7 @@ impl SimDisk {
             opened => return opened,
         }
         let mut state = self.state.lock();
+        state.pass(FaultOn::Create, path)?;
         state.next_file += 1;
         let content = Arc::new(Mutex::new(Content::new(state.next_file)));
         state.names.link(path, Node::File(content.clone()))?;

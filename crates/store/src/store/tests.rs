@@ -57,6 +57,8 @@ enum Step {
     Crash(CrashKeep),
     /// What fails, where, after how many calls.
     Fail(FaultOn, &'static str, FaultError, u64),
+    /// After so many more changes the disk takes no other.
+    Off(u64),
 }
 
 impl fmt::Debug for Step {
@@ -67,6 +69,7 @@ impl fmt::Debug for Step {
                 write!(f, "Fail({on:?}, {path:?}, {error:?}, {after})")
             }
             Step::Crash(keep) => write!(f, "Crash({keep:?})"),
+            Step::Off(after) => write!(f, "Off({after})"),
             Step::Flush => f.write_str("Flush"),
             Step::WriteBehind => f.write_str("WriteBehind"),
             Step::Clean => f.write_str("Clean"),
@@ -87,7 +90,7 @@ fn step() -> impl Strategy<Value = Step> {
             Just(FaultOn::Write),
             Just(FaultOn::Sync),
             Just(FaultOn::Allocate),
-            Just(FaultOn::Open),
+            Just(FaultOn::Create),
             Just(FaultOn::SyncDir),
             Just(FaultOn::Remove),
         ],
@@ -107,6 +110,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Clean),
         1 => Just(Step::Reopen),
         3 => keep.prop_map(Step::Crash),
+        1 => (0..40_u64).prop_map(Step::Off),
         1 => fault.prop_map(|(on, path, error, after)| Step::Fail(on, path, error, after)),
     ]
 }
@@ -206,6 +210,13 @@ impl World {
                 Err(_) => self.after_failed_sync(),
             },
             Step::Crash(keep) => self.crash(*keep),
+            Step::Off(after) => self.sim.fail(Fault {
+                on: FaultOn::AnyChange,
+                path: String::new(),
+                after: *after,
+                error: FaultError::Io,
+                sticky: true,
+            }),
             Step::Fail(on, path, error, after) => self.sim.fail(Fault {
                 on: *on,
                 path: (*path).to_owned(),
