@@ -17,7 +17,7 @@ const ENTRIES_BLOCK: u32 = 200;
 /// What the index knows about a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexAnswer {
-    /// Records that may have the key, newest first: hashes collide, so look into each.
+    /// Records that may have the key, newest first, each once: hashes collide, so look into each.
     pub offsets: Vec<LogOffset>,
     /// Store time of the newest entry of all, ms; 0 if there is none.
     pub last_update_timestamp: i64,
@@ -78,9 +78,12 @@ impl Index {
 
         for mut walk in walks {
             if question.overlaps(&walk.header) {
-                let max = max - answer.offsets.len();
                 walk.on_disk(&self.disk, self.layout, &question, max)?;
-                answer.offsets.extend(walk.found.into_iter().take(max));
+                answer.offsets.append(&mut walk.found);
+                // A key that its record names twice; or a record that ends a full file and, after a
+                // restart, was put into the next one again.
+                answer.offsets.dedup();
+                answer.offsets.truncate(max);
             }
             if walk.header.begin_timestamp < begin || answer.offsets.len() >= max {
                 break;
