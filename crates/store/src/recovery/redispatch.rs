@@ -79,24 +79,44 @@ impl<'a> Redispatch<'a> {
                     ..suspect
                 },
             );
+        } else if self.is_explained(following - suspect.queue_offset.0)
+            && self.may_jump(queue, suspect.queue_offset.0, self.explained())?
+        {
+            // The log has lost what was before and between.
+            self.jump(queue, &suspect)?;
         } else {
             self.reject(&suspect);
         }
         Ok(())
     }
 
+    /// As many messages as may have been in what the log has lost.
+    fn explained(&self) -> i64 {
+        let lost: i64 = self.bad.iter().map(|bad| bad.to.0 - bad.from.0).sum();
+        lost / SIZE_MIN as i64 + self.suspects.len() as i64
+    }
+
+    fn is_explained(&self, missing: i64) -> bool {
+        missing > 0 && missing <= self.explained()
+    }
+
+    /// Whether a queue may go on with an offset beyond its next.
+    fn may_jump(&self, queue: &Queue, found: i64, explained: i64) -> io::Result<bool> {
+        let next = queue.next();
+        Ok(found > next
+            && (found - next <= explained
+                || self.is_gone(queue)?
+                || self.uncovered(queue)?.is_some()))
+    }
+
     /// Decides on the suspects that no record of their queue followed.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        let lost: i64 = self.bad.iter().map(|bad| bad.to.0 - bad.from.0).sum();
-        let explained = lost / SIZE_MIN as i64 + self.suspects.len() as i64;
+        let explained = self.explained();
         for (queue, suspect) in std::mem::take(&mut self.suspects).into_values() {
             let (next, found) = (queue.next(), suspect.queue_offset.0);
             // A queue that was deleted and begun again; one flipped bit can't look like it.
             let begun_again = found == 0 && !(next as u64).is_power_of_two();
-            let begins_later = found > next && self.is_gone(&queue)?;
-            let uncovered = self.uncovered(&queue)?.is_some();
-            let jumps = found > next && (found - next <= explained || uncovered);
-            if begun_again || begins_later || jumps {
+            if begun_again || self.may_jump(&queue, found, explained)? {
                 self.jump(&queue, &suspect)?;
             } else {
                 self.reject(&suspect);
