@@ -24,6 +24,9 @@ pub(crate) struct Kept {
     pub(crate) damaged: bool,
 }
 
+/// Entries read at once where few are left to search.
+const BLOCK_ENTRIES: i64 = 4096 / ENTRY_BYTES as i64;
+
 /// Queue files looked at to find out their size.
 const SAMPLE: usize = 64;
 
@@ -120,17 +123,19 @@ impl QueueFiles {
         let per_file = self.file_bytes / ENTRY_BYTES as i64;
         let first = files.start / ENTRY_BYTES as i64;
         let end = files.end / ENTRY_BYTES as i64;
-        let good = |at: i64| -> io::Result<bool> {
-            let entry = self.entry(queue, at)?;
-            Ok(entry.is_some_and(|entry| {
-                entry.is_valid() && (entry.is_filler() || entry.log_offset.0 < log_start)
-            }))
+        let is_good = |entry: &QueueEntry| {
+            entry.is_valid() && (entry.is_filler() || entry.log_offset.0 < log_start)
         };
+        let good = |at: i64| Ok(self.entry(queue, at)?.as_ref().is_some_and(is_good));
         let full = partition((end - first) / per_file, |file| {
             good(first + (file + 1) * per_file - 1)
         })?;
         let base = first + full * per_file;
-        let mut next = base + partition(per_file.min(end - base), |at| good(base + at))?;
+        let count = match base < end {
+            true => self.entries_in(queue, base * ENTRY_BYTES as i64)?,
+            false => 0,
+        };
+        let mut next = base + self.partition_entries(queue, base, count, is_good)?;
         let mut damaged = false;
         if next > first && !self.is_plausible(queue, next - 1, first, log)? {
             // What is half written misled the search: believe only what is in order from the
@@ -161,6 +166,40 @@ impl QueueFiles {
         }
         self.cut(queue, next, wipe)?;
         Ok(Kept { last, damaged })
+    }
+
+    /// How many entries a file may have: as many as fit in what has been written of it.
+    fn entries_in(&self, queue: &Queue, start: i64) -> io::Result<i64> {
+        let data = self.open(queue, start, Access::Read)?.data_end()?;
+        let entries = data
+            .min(self.file_bytes as u64)
+            .div_ceil(ENTRY_BYTES as u64);
+        Ok(entries as i64)
+    }
+
+    /// How many of `count` entries from `first` on hold, those that do coming first.
+    fn partition_entries(
+        &self,
+        queue: &Queue,
+        first: i64,
+        count: i64,
+        holds: impl Fn(&QueueEntry) -> bool,
+    ) -> io::Result<i64> {
+        let (mut low, mut high) = (0, count.max(0));
+        while high - low > BLOCK_ENTRIES {
+            let middle = low + (high - low) / 2;
+            if self
+                .entry(queue, first + middle)?
+                .as_ref()
+                .is_some_and(&holds)
+            {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let block = self.read(queue, first + low, (high - low) as usize)?;
+        Ok(low + block.partition_point(holds) as i64)
     }
 
     /// Whether an entry is the queue's. One whose record can't be read is believed if it comes
@@ -254,9 +293,9 @@ impl QueueFiles {
     pub(crate) fn mark_unsynced_from(&self, queue: &Arc<Queue>, log_at: i64) -> io::Result<()> {
         let files = queue.entries.lock().files.clone();
         let first = files.start / ENTRY_BYTES as i64;
-        let durable = partition(queue.next() - first, |at| {
-            let entry = self.entry(queue, first + at)?;
-            Ok(entry.is_some_and(|entry| entry.is_filler() || entry.log_offset.0 < log_at))
+        let count = queue.next() - first;
+        let durable = self.partition_entries(queue, first, count, |entry| {
+            entry.is_filler() || entry.log_offset.0 < log_at
         })?;
         let mut start = (first + durable) * ENTRY_BYTES as i64;
         start -= start % self.file_bytes;
@@ -317,11 +356,7 @@ impl QueueFiles {
         };
         let first = first.max(queue.min().0);
         let gone = |entry: &QueueEntry| entry.is_filler() || entry.log_offset.0 < log_min;
-        let passed = partition(queue.next() - first, |at| {
-            Ok(self
-                .entry(queue, first + at)?
-                .is_some_and(|entry| gone(&entry)))
-        })?;
+        let passed = self.partition_entries(queue, first, queue.next() - first, gone)?;
         queue.set_min(first + passed);
         Ok(())
     }
