@@ -241,6 +241,30 @@ fn the_append_wakes_who_waits() {
     assert!(poll_once(second).is_ready());
 }
 
+/// A wake-up, not only a state that polling again would see.
+#[test]
+fn wakers_are_called() {
+    struct Flag(std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Flag {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    for config in [config(), sync_config()] {
+        let store = open(&SimDisk::new(1), config.clone());
+        let queue = store.queue_or_create("T", 0).unwrap();
+        let flag = std::sync::Arc::new(Flag(false.into()));
+        let waker = flag.clone().into();
+        let mut context = std::task::Context::from_waker(&waker);
+        let mut arrival = pin!(queue.arrival(QueueOffset(0)));
+        assert!(arrival.as_mut().poll(&mut context).is_pending());
+        append(&store, &[Message::new("T", 1, "other"), message(1)], 1);
+        assert_eq!(flag.0.load(Ordering::SeqCst), !config.sync_flush);
+        store.flush().unwrap();
+        assert!(flag.0.load(Ordering::SeqCst));
+    }
+}
+
 #[test]
 fn with_sync_flush_nothing_is_seen_before_it_is_durable() {
     let store = open(&SimDisk::new(1), sync_config());

@@ -278,6 +278,28 @@ fn a_flip_in_the_middle_costs_one_message() {
     }
 }
 
+/// What looks like a record within the body of a damaged one is not taken for a message.
+#[test]
+fn a_body_that_holds_a_record_is_stepped_over_whole() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, config());
+    append(&store, &[Message::new("T", 0, "first")], 1);
+    let at = store.log_end().0;
+    // Its sender knows where it will be.
+    let mut forged = crate::testing::batch_of(&store, &[Message::new("T", 0, "forged")]);
+    let place = LogOffset(at + 88);
+    protocol::record::stamp(&mut forged.buffer, protocol::QueueOffset(2), place, 1);
+    append(&store, &[Message::new("T", 0, forged.buffer.to_vec())], 1);
+    append(&store, &[Message::new("T", 0, "last")], 1);
+    poke(&store, at + 10, &[0xff]);
+    let (store, report) = open_with_report(&disk.crash(CrashKeep::All), config());
+    assert_eq!(report.bad.len(), 1);
+    assert_eq!(
+        bodies(&store, "T", 0),
+        [b"first".to_vec(), b"last".to_vec()]
+    );
+}
+
 #[test]
 fn a_lost_sector_in_the_middle_costs_what_was_in_it() {
     for sector in 0..2 * LOG_FILE_BYTES / 512 {
