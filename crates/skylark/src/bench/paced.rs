@@ -14,6 +14,9 @@ use super::send::Frames;
 use super::share;
 use super::window::Seen;
 
+#[cfg(test)]
+mod tests;
+
 /// What is to be sent, and when.
 pub(super) struct Pace {
     /// Times are counted from here.
@@ -69,15 +72,17 @@ pub(super) fn send(
     // When the request in each place was sent, in ns since the origin.
     let sent_at: Vec<AtomicI64> = (0..frames.len()).map(|_| AtomicI64::new(FREE)).collect();
     std::thread::scope(|scope| {
-        let replies = scope.spawn(|| receive(reader, &sent_at, pace, number, live));
+        // A window that is full would wait for ever for answers that nobody reads any more.
+        let replies = scope
+            .spawn(|| receive(reader, &sent_at, pace, number, live).inspect_err(|_| live.stop()));
         let sent = write_all(&mut connection, &mut frames, &sent_at, pace, number, live);
         if sent.is_err() {
             connection.close();
         }
         let tally = replies
             .join()
-            .map_err(|_| anyhow!("the reading thread panicked"))?;
-        sent.and(tally)
+            .map_err(|_| anyhow!("the reading thread panicked"))??;
+        sent.map(|()| tally)
     })
 }
 
