@@ -103,6 +103,10 @@ impl Store {
             })?;
         disk.create_dir_all(&config.commit_log_dir)?;
         disk.create_dir_all(&config.queue_dir)?;
+        for file in [&config.checkpoint_path, &config.abort_path] {
+            file.parent()
+                .map_or(Ok(()), |dir| disk.create_dir_all(dir))?;
+        }
         let crashed = disk.exists(&config.abort_path);
         let checkpoint = Checkpoint::read(&disk, &config.checkpoint_path)?.unwrap_or_default();
         // From here on files are changed, and only a clean exit takes this back.
@@ -110,6 +114,7 @@ impl Store {
             let pid = std::process::id().to_string();
             disk.replace(&config.abort_path, pid.as_bytes())?;
         }
+        sync_names(&config, &disk)?;
         config.queue_file_bytes = restore::file_bytes(&config, &disk, crashed)?;
         let segments = recovery::segments(&config, &disk)?;
         let log = CommitLog::new(&config, disk.clone(), segments);
@@ -212,6 +217,17 @@ impl Store {
             self.log.end()
         }
     }
+}
+
+/// Whoever made a file or directory may have died before its name was durable.
+fn sync_names(config: &Config, disk: &Disk) -> io::Result<()> {
+    let mut dirs = vec![&*config.root, &config.commit_log_dir, &config.queue_dir];
+    dirs.extend(config.checkpoint_path.parent());
+    dirs.extend(config.abort_path.parent());
+    dirs.sort_unstable();
+    dirs.dedup();
+    dirs.retain(|dir| !dir.as_os_str().is_empty());
+    dirs.into_iter().try_for_each(|dir| disk.sync_dir(dir))
 }
 
 fn open_index(

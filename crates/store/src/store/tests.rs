@@ -438,3 +438,21 @@ proptest! {
         run(seed, true, &steps);
     }
 }
+
+/// As Apache, which makes the directories.
+#[test]
+fn checkpoint_and_abort_file_may_lie_elsewhere() {
+    let config = Config {
+        checkpoint_path: "/other/dir/checkpoint".into(),
+        abort_path: "/third/abort".into(),
+        ..config()
+    };
+    let disk = SimDisk::new(1);
+    let store = Store::open(config.clone(), Disk::Sim(disk.clone()))
+        .unwrap()
+        .0;
+    let files = Disk::Sim(disk);
+    assert!(files.exists(&config.checkpoint_path) && files.exists(&config.abort_path));
+    store.close().unwrap();
+    assert!(!files.exists(&config.abort_path));
+}
