@@ -25,6 +25,8 @@ mod store;
 mod tail;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod threads;
 mod watermark;
 mod write_behind;
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::{Batch, Config, Disk, LocalTime, Queue, ReadLimits, ReadStatus, Store};
 use protocol::record::{Outline, Record, crc31};
 use protocol::{LogOffset, QueueOffset};
-use store::{Batch, Config, Disk, LocalTime, Queue, ReadLimits, ReadStatus, Store};
 
 const QUEUES: i32 = 3;
 const PRODUCERS: u32 = 3;
