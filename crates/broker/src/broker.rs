@@ -1,7 +1,7 @@
 //! The broker's state in one value, and the lookups that make what is missing: topics and groups.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::bodies::{SubscriptionGroup, TopicConfig};
@@ -42,6 +42,8 @@ pub struct Broker {
     pub(crate) locks: Mutex<Locks>,
     pub(crate) holds: Holds,
     pub(crate) unique_keys: UniqueKeys,
+    /// The last append failed: said once, and once more when one succeeds.
+    pub(crate) append_failing: AtomicBool,
     pub(crate) registration: Arc<Registration>,
     /// Rung after appends that wait for a flush.
     pub(crate) flush_bell: Arc<Bell>,

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -268,6 +268,7 @@ fn assemble(
         locks: Mutex::new(Locks::default()),
         holds: Holds::default(),
         unique_keys,
+        append_failing: AtomicBool::new(false),
         flush_bell: Arc::default(),
         save_bell: Arc::default(),
         index_bell: Arc::default(),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use protocol::bodies::TopicConfig;
@@ -344,7 +345,9 @@ impl Sends {
         let topic_made = std::mem::take(&mut self.topic_made);
         let topics_since = std::mem::take(&mut self.topics_since);
         let identity = broker.identity.clone();
-        match broker.store.append(&mut batch, broker.clock.now_ms()) {
+        let appended = broker.store.append(&mut batch, broker.clock.now_ms());
+        report(broker, &appended);
+        match appended {
             Ok(appended) => Stored {
                 identity,
                 waiting,
@@ -356,6 +359,24 @@ impl Sends {
                 waiting
                     .into_iter()
                     .for_each(|send| refuse(&identity, send.reply, &refusal));
+            }
+        }
+    }
+}
+
+/// Logs when appends begin to fail and when they succeed again. What is wrong with a single message is no failure.
+fn report(broker: &Broker, appended: &Result<Appended, AppendError>) {
+    let failing = &broker.append_failing;
+    match appended {
+        Ok(_) if failing.load(Ordering::Relaxed) => {
+            if failing.swap(false, Ordering::Relaxed) {
+                tracing::info!("messages are taken again");
+            }
+        }
+        Ok(_) | Err(AppendError::TooLarge { .. }) => {}
+        Err(error) => {
+            if !failing.swap(true, Ordering::Relaxed) {
+                tracing::error!(%error, "sends are refused");
             }
         }
     }
