@@ -10,7 +10,7 @@ use remoting::clock::{Clock, monotonic};
 
 use super::pull::{self, Puller, Reader};
 use super::report::{Live, Report, Run};
-use super::target::{Target, TargetArgs};
+use super::target::{TOPIC, Target, TargetArgs};
 use super::window::{self, Span};
 use super::{Length, drive, produce, share};
 
@@ -89,6 +89,14 @@ fn fill(target: &Target, messages: u64) -> anyhow::Result<Vec<Reader>> {
     let missing = messages.saturating_sub(present(&readers));
     if missing == 0 {
         return Ok(readers);
+    }
+    if target.topic != TOPIC {
+        // Somebody else may consume it.
+        bail!(
+            "{} has {} messages, {messages} are asked for: ask for fewer with --messages, or leave --topic out to have them made",
+            target.topic,
+            messages - missing
+        );
     }
     eprintln!("sending {missing} messages to read");
     let live = Live::default();

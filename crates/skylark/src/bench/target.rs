@@ -18,6 +18,8 @@ use super::send::Frames;
 /// Its route tells where a new topic will be made.
 const AUTO_CREATE_TOPIC: &str = "TBW102";
 const MASTER_ID: i64 = 0;
+/// The topic that is ours to write into.
+pub(super) const TOPIC: &str = "SkylarkBench";
 
 #[derive(Args)]
 pub(super) struct TargetArgs {
@@ -28,7 +30,7 @@ pub(super) struct TargetArgs {
     #[arg(long, value_name = "ADDR", conflicts_with = "namesrv")]
     broker: Option<String>,
     /// Topic to use; made with 4 queues if it does not exist
-    #[arg(long, default_value = "SkylarkBench")]
+    #[arg(long, default_value = TOPIC)]
     topic: String,
     /// Queues of the topic to use
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
