@@ -119,6 +119,8 @@ pub(super) const LOADS: [Load; 8] = [
         sync_flush: false,
         arguments: &[
             "consume",
+            "--fill",
+            "200000",
             "--size",
             "128",
             "--connections",

@@ -31,7 +31,8 @@ pub(super) struct Consume {
     /// Connections that share the queues
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
-    /// Messages to have in the topic: what is missing is sent before [default: --messages, or 200000]
+    /// Messages to have in the topic: what is missing is sent before [default: --messages, or 200000, and nothing is sent
+    /// into a topic given by --topic]
     #[arg(long, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
     fill: Option<u64>,
 }
@@ -39,7 +40,10 @@ pub(super) struct Consume {
 impl Consume {
     pub(super) fn run(&self) -> anyhow::Result<Report> {
         let target = self.target.find()?;
-        let queues = fill(&target, self.fill.or(self.length.messages).unwrap_or(FILL))?;
+        let messages = self.fill.or(self.length.messages).unwrap_or(FILL);
+        // Somebody else may consume a topic that is not ours.
+        let may_send = self.fill.is_some() || target.topic == TOPIC;
+        let queues = fill(&target, messages, may_send)?;
         let connections = self.connections.min(target.queues);
         let mut shares: Vec<Vec<Reader>> = (0..connections).map(|_| Vec::new()).collect();
         for (at, reader) in queues
@@ -78,7 +82,7 @@ impl Consume {
 }
 
 /// The queues with at least `messages` in them together.
-fn fill(target: &Target, messages: u64) -> anyhow::Result<Vec<Reader>> {
+fn fill(target: &Target, messages: u64, may_send: bool) -> anyhow::Result<Vec<Reader>> {
     let present = |readers: &[Reader]| -> u64 {
         readers
             .iter()
@@ -90,10 +94,9 @@ fn fill(target: &Target, messages: u64) -> anyhow::Result<Vec<Reader>> {
     if missing == 0 {
         return Ok(readers);
     }
-    if target.topic != TOPIC {
-        // Somebody else may consume it.
+    if !may_send {
         bail!(
-            "{} has {} messages, {messages} are asked for: ask for fewer with --messages, or leave --topic out to have them made",
+            "{} has {} messages, {messages} are asked for: ask for fewer with --messages, or have them sent with --fill",
             target.topic,
             messages - missing
         );
