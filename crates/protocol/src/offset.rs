@@ -5,42 +5,25 @@ use std::fmt;
 use crate::command::{FieldSink, FieldValue};
 use crate::text::Text;
 
-/// A place in the commit log, in bytes from its beginning.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-#[serde(transparent)]
-pub struct LogOffset(pub i64);
-
-/// A place in a queue: the number of a message there.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-#[serde(transparent)]
-pub struct QueueOffset(pub i64);
-
 macro_rules! offset {
-    ($name:ident) => {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            Default,
+            PartialEq,
+            Eq,
+            PartialOrd,
+            Ord,
+            Hash,
+            serde::Serialize,
+            serde::Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -61,5 +44,12 @@ macro_rules! offset {
     };
 }
 
-offset!(LogOffset);
-offset!(QueueOffset);
+offset! {
+    /// A place in the commit log, in bytes from its beginning.
+    LogOffset
+}
+
+offset! {
+    /// A place in a queue: the number of a message there.
+    QueueOffset
+}
