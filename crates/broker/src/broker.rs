@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use protocol::QueueOffset;
 use protocol::bodies::{SubscriptionGroup, TopicConfig};
 use protocol::codes::request;
 use protocol::headers::client::NotifyConsumerIdsChanged;
@@ -197,6 +198,18 @@ impl Broker {
     /// Pulls that wait for a message right now.
     pub fn holding(&self) -> usize {
         self.holds.count()
+    }
+
+    /// The group will go on there.
+    pub(crate) fn commit_offset(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        offset: QueueOffset,
+    ) {
+        let mut offsets = self.offsets.state.write();
+        offsets.commit(group, topic, queue_id, offset, self.clock.now_ms());
     }
 
     /// A number to choose a queue by: each call the next one, so that queues fill evenly.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use protocol::command::{FieldSink, Fields, Header, HeaderError, NoHeader};
+use protocol::record::Record;
 use protocol::text::Text;
 use remoting::clock::Clock;
 use remoting::{Body, Connection, Limits, Peer, Reply, Request, Service};
@@ -209,4 +210,16 @@ pub(crate) fn beat(client_id: &str, group: &str, expression: &str, version: i64)
         "subscriptionDataSet":[{{"topic":"Orders","subString":"{expression}","expressionType":"TAG","subVersion":{version}}}]}}],
         "producerDataSet":[],"heartbeatFingerprint":0,"withoutSub":false}}"#
     )
+}
+
+/// The bodies of the records in an answer.
+pub(crate) fn bodies(reply: &Reply) -> Vec<String> {
+    let mut rest = &reply.body()[..];
+    let mut bodies = Vec::new();
+    while !rest.is_empty() {
+        let decoded = Record::decode(rest, true).expect("whole records");
+        bodies.push(String::from_utf8_lossy(decoded.record.body).into_owned());
+        rest = &rest[decoded.size..];
+    }
+    bodies
 }

@@ -91,14 +91,7 @@ pub(crate) fn update(broker: &Broker, request: &Request) -> Result<Answer<NoHead
         let remark = format!("QueueId is {}, topic is {topic}", header.queue_id);
         return Err(Refusal::new(response::INVALID_PARAMETER, remark));
     }
-    let mut offsets = broker.offsets.state.write();
-    offsets.commit(
-        &group,
-        &topic,
-        header.queue_id,
-        header.commit_offset,
-        broker.clock.now_ms(),
-    );
+    broker.commit_offset(&group, &topic, header.queue_id, header.commit_offset);
     Ok(Answer::done())
 }
 

@@ -144,14 +144,7 @@ fn check(broker: &Broker, request: &Request) -> Result<(Pull, i64), Forbidden> {
         .queue_or_create(&topic, header.queue_id)
         .map_err(|error| Refusal::new(response::INVALID_PARAMETER, error.to_string()))?;
     if header.sys_flag & flag::COMMIT_OFFSET != 0 {
-        let mut offsets = broker.offsets.state.write();
-        offsets.commit(
-            &group,
-            &topic,
-            header.queue_id,
-            header.commit_offset,
-            broker.clock.now_ms(),
-        );
+        broker.commit_offset(&group, &topic, header.queue_id, header.commit_offset);
     }
     let pull = Pull {
         queue,

@@ -3,10 +3,9 @@
 use std::time::{Duration, Instant};
 
 use protocol::codes::request::{HEART_BEAT, LITE_PULL_MESSAGE, PULL_MESSAGE};
-use protocol::record::Record;
 use remoting::{Body, Call, Reply};
 
-use crate::testing::{Client, Fixture, Raw, beat, field, send};
+use crate::testing::{Client, Fixture, Raw, beat, bodies, field, send};
 
 /// The fields of a pull of `Orders` with its own subscription to everything, some replaced or left out.
 fn fields<'a>(changes: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, &'a str)> {
@@ -53,17 +52,6 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-fn bodies(reply: &Reply) -> Vec<String> {
-    let mut rest = &reply.body()[..];
-    let mut bodies = Vec::new();
-    while !rest.is_empty() {
-        let decoded = Record::decode(rest, true).expect("whole records");
-        bodies.push(String::from_utf8_lossy(decoded.record.body).into_owned());
-        rest = &rest[decoded.size..];
-    }
-    bodies
 }
 
 fn offsets(reply: &Reply) -> [i64; 3] {

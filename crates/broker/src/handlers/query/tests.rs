@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use protocol::codes::request::{QUERY_MESSAGE, SEND_MESSAGE_V2, VIEW_MESSAGE_BY_ID};
 use protocol::message_id::MessageId;
-use protocol::record::Record;
 use remoting::Reply;
 
-use crate::testing::{Client, Fixture, NOW_MS, Raw, field};
+use crate::testing::{Client, Fixture, NOW_MS, Raw, bodies, field};
 
 const NOT_FOUND: i32 = 22;
 
@@ -56,17 +55,6 @@ async fn indexed(client: &Client, key: &str) {
         assert!(Instant::now() < deadline, "{key} is indexed");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-fn bodies(reply: &Reply) -> Vec<String> {
-    let mut rest = &reply.body()[..];
-    let mut bodies = Vec::new();
-    while !rest.is_empty() {
-        let decoded = Record::decode(rest, true).expect("whole records");
-        bodies.push(String::from_utf8_lossy(decoded.record.body).into_owned());
-        rest = &rest[decoded.size..];
-    }
-    bodies
 }
 
 #[tokio::test]
