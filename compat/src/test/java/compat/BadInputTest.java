@@ -3,8 +3,6 @@ package compat;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Random;
-import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
-import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
@@ -52,20 +50,6 @@ class BadInputTest {
         MQBrokerException refused = assertThrows(MQBrokerException.class, () -> producer.send(message));
         assertEquals(13, refused.getResponseCode());
         assertTrue(refused.getErrorMessage().contains("properties length"), refused.getErrorMessage());
-    }
-
-    @Test
-    void sqlIsOffByDefault() throws Exception {
-        String topic = Apps.fresh("sql");
-        DefaultMQProducer producer = apps.producer();
-        Apps.send(producer, new Message(topic, "body".getBytes()), 0);
-        DefaultMQPushConsumer consumer = apps.newConsumer(Apps.fresh("sql-group"));
-        consumer.subscribe(topic, MessageSelector.bySql("a > 5"));
-        consumer.registerMessageListener(new Inbox().concurrently());
-        MQClientException refused = assertThrows(MQClientException.class, consumer::start);
-        assertEquals(1, refused.getResponseCode());
-        assertTrue(refused.getErrorMessage().startsWith("The broker does not support consumer to filter message by SQL92"),
-            refused.getErrorMessage());
     }
 
     @Test
