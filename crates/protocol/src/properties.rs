@@ -154,6 +154,27 @@ pub fn append(out: &mut Vec<u8>, name: &str, value: &str) {
     out.push(VALUE_END);
 }
 
+/// Takes all properties of that name out.
+pub fn remove(text: &mut Vec<u8>, name: &str) {
+    if !entries(text).any(|(known, _)| known == name.as_bytes()) {
+        return;
+    }
+    let mut kept = Vec::with_capacity(text.len());
+    for (known, value) in entries(text).filter(|(known, _)| *known != name.as_bytes()) {
+        kept.extend_from_slice(known);
+        kept.push(NAME_END);
+        kept.extend_from_slice(value);
+        kept.push(VALUE_END);
+    }
+    *text = kept;
+}
+
+/// Gives a property a value, whatever value it had.
+pub fn set(text: &mut Vec<u8>, name: &str, value: &str) {
+    remove(text, name);
+    append(text, name, value);
+}
+
 /// The keys of a [`KEYS`] value.
 pub fn keys(value: &str) -> impl Iterator<Item = &str> {
     value.split(KEY_SEPARATOR).filter(|key| !key.is_empty())

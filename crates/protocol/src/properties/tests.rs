@@ -30,3 +30,13 @@ fn appending_ends_what_was_not_ended() {
     assert_eq!(properties, b"a\x01b\x02c\x01d\x02");
     assert_eq!(keys(" a  b ").collect::<Vec<_>>(), ["a", "b"]);
 }
+
+#[test]
+fn a_property_is_set_once_whatever_was_there() {
+    let mut text = b"a\x01b\x02KEYS\x01k\x02a\x01c\x02".to_vec();
+    set(&mut text, "a", "d");
+    assert_eq!(text, b"KEYS\x01k\x02a\x01d\x02");
+    remove(&mut text, "KEYS");
+    remove(&mut text, "KEY");
+    assert_eq!(text, b"a\x01d\x02");
+}
