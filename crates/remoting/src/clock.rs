@@ -2,10 +2,16 @@
 //! simulation can turn it; and the monotonic time that deadlines are counted in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::watch;
 pub use tokio::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// A wait for a time of day looks at the clock again after this: clocks are set, and machines sleep.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Now, for measuring how long something took and for deadlines: never goes backwards, says nothing
 /// about the time of day.
@@ -19,13 +25,13 @@ pub enum Clock {
     /// The machine's clock.
     System,
     /// Stands still until it is set or advanced: milliseconds since 1970.
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<watch::Sender<i64>>),
 }
 
 impl Clock {
     /// A clock that stands at `now_ms`.
     pub fn manual(now_ms: i64) -> Clock {
-        Clock::Manual(Arc::new(AtomicI64::new(now_ms)))
+        Clock::Manual(Arc::new(watch::Sender::new(now_ms)))
     }
 
     /// Milliseconds since 1970, UTC. May go backwards, as wall clocks do.
@@ -39,7 +45,7 @@ impl Clock {
                 Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
                 Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
             },
-            Clock::Manual(now_ms) => now_ms.load(Ordering::Acquire),
+            Clock::Manual(now_ms) => *now_ms.borrow(),
         }
     }
 
@@ -50,7 +56,29 @@ impl Clock {
     pub fn advance(&self, ms: i64) {
         match self {
             Clock::System => panic!("the system clock can't be advanced"),
-            Clock::Manual(now_ms) => now_ms.fetch_add(ms, Ordering::AcqRel),
-        };
+            Clock::Manual(now_ms) => now_ms.send_modify(|now_ms| *now_ms += ms),
+        }
+    }
+
+    /// Completes when the clock shows that time or a later one: never early, and late by a timer's
+    /// tick, or by up to a second after the clock was set forward.
+    pub async fn reached(&self, at_ms: i64) {
+        match self {
+            Clock::System => loop {
+                let left = at_ms.saturating_sub(self.now_ms());
+                if left <= 0 {
+                    return;
+                }
+                let left = Duration::from_millis(left.unsigned_abs());
+                tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+            },
+            Clock::Manual(now_ms) => {
+                let mut now_ms = now_ms.subscribe();
+                // An error means that nobody can turn it any more.
+                if now_ms.wait_for(|now_ms| *now_ms >= at_ms).await.is_err() {
+                    std::future::pending().await
+                }
+            }
+        }
     }
 }
