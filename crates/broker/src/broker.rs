@@ -12,7 +12,7 @@ use protocol::headers::send::SendMessageV2;
 use protocol::text::Text;
 use remoting::clock::Clock;
 use remoting::{Body, Peer};
-use store::Store;
+use store::{AppendError, Appended, Store};
 
 use crate::address::Advertised;
 use crate::clients::Clients;
@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::groups::Groups;
 use crate::handlers::send::checks::Own;
 use crate::holds::Holds;
+use crate::lateness::LatenessReport;
 use crate::locks::Locks;
 use crate::metadata::MetadataFile;
 use crate::offsets::Offsets;
@@ -210,6 +211,37 @@ impl Broker {
     ) {
         let mut offsets = self.offsets.state.write();
         offsets.commit(group, topic, queue_id, offset, self.clock.now_ms());
+    }
+
+    /// Logs when appends begin to fail and when they succeed again. What is wrong with a single message is no failure.
+    pub(crate) fn report_append(&self, appended: &Result<Appended, AppendError>) {
+        let failing = &self.append_failing;
+        match appended {
+            Ok(_) if failing.load(Ordering::Relaxed) => {
+                if failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("messages are taken again");
+                }
+            }
+            Ok(_) | Err(AppendError::TooLarge { .. }) => {}
+            Err(error) => {
+                if !failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "sends are refused");
+                }
+            }
+        }
+    }
+
+    /// There is something new in the log: to be flushed if somebody waits for that, and to be indexed.
+    pub(crate) fn appended(&self) {
+        if self.config.store.sync_flush {
+            self.flush_bell.ring();
+        }
+        self.index_bell.ring();
+    }
+
+    /// How late the background features are, by name.
+    pub fn lateness(&self) -> Vec<(&'static str, LatenessReport)> {
+        Vec::new()
     }
 
     /// A number to choose a queue by: each call the next one, so that queues fill evenly.

@@ -14,7 +14,7 @@ pub(crate) struct Gate(pub(crate) Arc<Broker>);
 
 impl Service for Gate {
     fn handle(&self, peer: &Arc<Peer>, requests: Vec<Request>) {
-        let broker = &*self.0;
+        let broker = &self.0;
         let _span =
             tracing::trace_span!("requests", peer = %peer.remote_addr(), count = requests.len())
                 .entered();
@@ -32,7 +32,7 @@ impl Service for Gate {
     }
 }
 
-fn dispatch(broker: &Broker, sends: &mut Sends, request: Request) {
+fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
     // Whatever comes behind a send finds its message stored.
     if !send::CODES.contains(&request.code) {
         sends.append(broker);

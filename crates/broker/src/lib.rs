@@ -1,16 +1,23 @@
 //! The broker: what each request code means.
 
 mod address;
+#[allow(dead_code, reason = "features that use it follow")]
+mod background;
 mod broker;
 mod clients;
 pub mod config;
+mod delay;
 mod dispatch;
 mod groups;
 mod handlers;
 mod holds;
 mod housekeeping;
+#[allow(dead_code, reason = "features that use it follow")]
+mod lateness;
 pub mod limits;
 mod locks;
+#[allow(dead_code, reason = "features that use it follow")]
+mod message;
 mod metadata;
 mod offsets;
 mod refusal;
@@ -27,5 +34,6 @@ pub use address::AddressError;
 pub use broker::Broker;
 pub use config::options::{Options, OptionsError};
 pub use config::{Config, Role};
+pub use lateness::LatenessReport;
 pub use metadata::MetadataError;
 pub use start::{Running, StartError};

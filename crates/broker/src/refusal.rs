@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use protocol::codes::response;
 use protocol::command::HeaderError;
+use store::AppendError;
 
 /// What a client is told instead of what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +33,22 @@ impl Refusal {
 impl From<HeaderError> for Refusal {
     fn from(error: HeaderError) -> Refusal {
         Refusal::system(error.to_string())
+    }
+}
+
+/// Sealed and full logs answer 14, which makes clients try another broker.
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Refusal {
+        match error {
+            AppendError::TooLarge { .. } => {
+                Refusal::new(response::MESSAGE_ILLEGAL, error.to_string())
+            }
+            AppendError::DiskFull(_) | AppendError::Sealed(_) | AppendError::Io(_) => {
+                let remark =
+                    format!("service not available now. The message was not stored: {error}");
+                Refusal::new(response::SERVICE_NOT_AVAILABLE, remark)
+            }
+        }
     }
 }
 

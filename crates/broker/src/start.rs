@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::address::{self, AddressError};
+use crate::background::Background;
 use crate::broker::{Broker, Identity, Saved};
 use crate::clients::Clients;
 use crate::config::{Config, Role};
@@ -77,6 +78,7 @@ pub struct Running {
     close: watch::Sender<bool>,
     registrations: Vec<JoinHandle<()>>,
     server: JoinHandle<()>,
+    background: Background,
     threads: Threads,
     failure: watch::Receiver<Option<String>>,
 }
@@ -92,7 +94,8 @@ impl Broker {
         let broker = Arc::new(assemble(config, disk, clock, identity)?);
 
         let (failed, failure) = watch::channel(None);
-        let threads = threads(&broker, failed)?;
+        let threads = threads(&broker, failed.clone())?;
+        let background = background(&broker, failed);
         let (leave, close) = (watch::Sender::new(false), watch::Sender::new(false));
         let registrations = (0..broker.config.nameservers.len())
             .map(|index| tokio::spawn(registration::run(broker.clone(), index, raised(&leave))))
@@ -105,6 +108,7 @@ impl Broker {
             close,
             registrations,
             server,
+            background,
             threads,
             failure,
         })
@@ -327,6 +331,11 @@ fn threads(
     Ok(threads)
 }
 
+/// The features that go on without a request.
+fn background(_broker: &Arc<Broker>, failed: watch::Sender<Option<String>>) -> Background {
+    Background::new(failed)
+}
+
 impl Running {
     /// Where it listens; the first address is the one it advertises the port of.
     pub fn addrs(&self) -> &[SocketAddr] {
@@ -364,6 +373,7 @@ impl Running {
             join("registration", registration).await;
         }
         self.broker.holds.stop().await;
+        self.background.stop().await;
         self.close.send_replace(true);
         join("server", self.server).await;
         self.broker.tasks.join().await;

@@ -36,16 +36,22 @@ pub(crate) struct Threads {
     failure: watch::Sender<Option<String>>,
 }
 
-/// Says so if its thread panics: a broker without its flusher must not go on as if nothing had happened.
-struct Sentinel {
+/// Says so if its thread or task panics: a broker without its flusher must not go on as if nothing had happened.
+pub(crate) struct Sentinel {
     name: &'static str,
     failure: watch::Sender<Option<String>>,
+}
+
+impl Sentinel {
+    pub(crate) fn new(name: &'static str, failure: watch::Sender<Option<String>>) -> Sentinel {
+        Sentinel { name, failure }
+    }
 }
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let failure = format!("the thread \"{}\" failed", self.name);
+            let failure = format!("\"{}\" failed", self.name);
             tracing::error!("{failure}; the broker can't go on");
             self.failure.send_replace(Some(failure));
         }
@@ -100,10 +106,7 @@ impl Threads {
         name: &'static str,
         body: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<()> {
-        let sentinel = Sentinel {
-            name,
-            failure: self.failure.clone(),
-        };
+        let sentinel = Sentinel::new(name, self.failure.clone());
         let run = move || {
             let _sentinel = sentinel;
             body();

@@ -38,7 +38,8 @@ pub(crate) const DEAD_LETTER_PREFIX: &str = "%DLQ%";
 const SELF_TEST: &str = "SELF_TEST_TOPIC";
 const BENCHMARK: &str = "BenchmarkTest";
 const OFFSET_MOVED: &str = "OFFSET_MOVED_EVENT";
-const SCHEDULE: &str = "SCHEDULE_TOPIC_XXXX";
+/// Where delayed messages wait, a queue for each level.
+pub(crate) const SCHEDULE: &str = "SCHEDULE_TOPIC_XXXX";
 const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 const HALF_DONE: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
 const CHECKED_TOO_OFTEN: &str = "TRANS_CHECK_MAX_TIME_TOPIC";

@@ -123,7 +123,7 @@ impl Store {
         writer.last_ms = store_timestamp;
         self.keep(parts, batch);
         self.log.set_end(end);
-        self.enter_queues(batch, &entries, end);
+        self.enter_queues(batch, &entries, end, store_timestamp);
         drop(writer);
         if !self.config.sync_flush {
             wake(batch);
@@ -241,7 +241,13 @@ impl Store {
         batch.buffer = bytes::BytesMut::new();
     }
 
-    fn enter_queues(&self, batch: &Batch, entries: &[(LogOffset, QueueOffset)], end: i64) {
+    fn enter_queues(
+        &self,
+        batch: &Batch,
+        entries: &[(LogOffset, QueueOffset)],
+        end: i64,
+        store_timestamp: i64,
+    ) {
         for (record, &(log_offset, queue_offset)) in batch.records.iter().zip(entries) {
             if !record.queued {
                 continue;
@@ -250,7 +256,7 @@ impl Store {
                 queue_offset,
                 log_offset,
                 size: record.size as i32,
-                tags_code: record.tags_code,
+                tags_code: record.tag.code(store_timestamp),
             };
             self.queues.push(&record.queue, entry);
             if self.config.sync_flush {

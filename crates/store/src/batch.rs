@@ -19,9 +19,28 @@ pub struct Batch {
 pub(crate) struct Pending {
     pub(crate) queue: Arc<Queue>,
     pub(crate) size: usize,
-    pub(crate) tags_code: i64,
+    pub(crate) tag: EntryTag,
     /// Has an offset in its queue: not so half messages and roll-backs.
     pub(crate) queued: bool,
+}
+
+/// What a record's consume queue entry says beside where the record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryTag {
+    /// Hash of its tag; 0 if it has none.
+    Code(i64),
+    /// In queues of delayed messages: it is due so many ms after it was stored.
+    DueAfterMs(i64),
+}
+
+impl EntryTag {
+    /// The entry's last eight bytes.
+    pub(crate) fn code(self, store_timestamp: i64) -> i64 {
+        match self {
+            EntryTag::Code(code) => code,
+            EntryTag::DueAfterMs(delay) => store_timestamp.saturating_add(delay),
+        }
+    }
 }
 
 impl Batch {
@@ -39,7 +58,7 @@ impl Batch {
         &mut self,
         queue: &Arc<Queue>,
         record: &Record<'_>,
-        tags_code: i64,
+        tag: EntryTag,
     ) -> Result<(), RecordError> {
         assert!(
             record.topic == queue.topic() && record.queue_id == queue.id(),
@@ -49,7 +68,7 @@ impl Batch {
         self.records.push(Pending {
             queue: queue.clone(),
             size,
-            tags_code,
+            tag,
             queued: is_queued(record.sys_flag),
         });
         Ok(())

@@ -31,7 +31,7 @@ mod watermark;
 mod write_behind;
 
 pub use append::{AppendError, Appended};
-pub use batch::Batch;
+pub use batch::{Batch, EntryTag};
 pub use by_time::Boundary;
 pub use config::Config;
 pub use consume_queue::table::QueueNameError;

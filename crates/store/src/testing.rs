@@ -10,8 +10,8 @@ use protocol::{LogOffset, QueueOffset};
 
 use crate::disk::SimDisk;
 use crate::{
-    AppendError, Appended, Batch, Config, Disk, Queue, QueueEntry, Read, ReadLimits, Recovery,
-    Store,
+    AppendError, Appended, Batch, Config, Disk, EntryTag, Queue, QueueEntry, Read, ReadLimits,
+    Recovery, Store,
 };
 
 pub(crate) const LOG_FILE_BYTES: u64 = 4096;
@@ -123,7 +123,7 @@ pub(crate) fn batch_of(store: &Store, messages: &[Message]) -> Batch {
             "" => 0,
             tag => tags_code(tag),
         };
-        batch.push(&queue, &record, code).unwrap();
+        batch.push(&queue, &record, EntryTag::Code(code)).unwrap();
     }
     batch
 }

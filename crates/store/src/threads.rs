@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Batch, Config, Disk, LocalTime, Queue, ReadLimits, ReadStatus, Store};
+use crate::{Batch, Config, Disk, EntryTag, LocalTime, Queue, ReadLimits, ReadStatus, Store};
 use protocol::record::{Outline, Record, crc31};
 use protocol::{LogOffset, QueueOffset};
 
@@ -45,7 +45,9 @@ fn push(batch: &mut Batch, queue: &Arc<Queue>, producer: u32, number: u32) {
         topic: queue.topic(),
         properties: properties.as_bytes(),
     };
-    batch.push(queue, &record, i64::from(producer)).unwrap();
+    batch
+        .push(queue, &record, EntryTag::Code(i64::from(producer)))
+        .unwrap();
 }
 
 fn produce(store: &Store, producer: u32) {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use protocol::bodies::TopicConfig;
@@ -13,9 +12,10 @@ use protocol::record::{BatchMessage, Record, messages_of_batch};
 use protocol::text::Text;
 use protocol::{LogOffset, QueueOffset};
 use remoting::{Body, ReplyTo, Request};
-use store::{AppendError, Appended, Batch, Store};
+use store::{Appended, Batch, EntryTag, Store};
 
 use crate::broker::{Broker, Identity};
+use crate::delay;
 use crate::limits;
 use crate::refusal::{Refusal, SEE};
 use crate::topics::{self, NotCreated, perm};
@@ -61,6 +61,14 @@ struct Target<'a> {
     topic: Cow<'a, str>,
     queue_id: i32,
     dead_letter: bool,
+}
+
+/// Where a record is stored: its target, or where it waits for its time.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    topic: &'a str,
+    queue_id: i32,
+    tag: EntryTag,
 }
 
 impl Sends {
@@ -185,6 +193,24 @@ impl Sends {
             &broker.identity.own(),
             Some(fresh_key),
         )?;
+        let levels_ms = &broker.config.store.delay_levels_ms;
+        let detour = match seen.delayed {
+            true => delay::divert(
+                levels_ms,
+                &target.topic,
+                target.queue_id,
+                &mut self.properties,
+            ),
+            false => None,
+        };
+        let (topic, queue_id, tag) = match detour {
+            Some(detour) => (detour.topic, detour.queue_id, detour.tag),
+            None => (
+                &*target.topic,
+                target.queue_id,
+                EntryTag::Code(seen.tags_code),
+            ),
+        };
         let message = BatchMessage {
             flag: header.flag,
             body: request.body(),
@@ -196,20 +222,17 @@ impl Sends {
             broker.config.message_bytes_max,
         )?;
         checks::record(
-            &target.topic,
+            topic,
             message.body.len(),
             message.properties.len(),
             broker.config.record_bytes_max(),
         )?;
-        push(
-            &mut self.batch,
-            broker,
-            request,
-            header,
-            target,
-            &message,
-            seen.tags_code,
-        )?;
+        let place = Place {
+            topic,
+            queue_id,
+            tag,
+        };
+        push(&mut self.batch, broker, request, header, place, &message)?;
         Ok(seen.unique_key)
     }
 
@@ -256,15 +279,12 @@ impl Sends {
                 properties: &combined,
                 ..message
             };
-            push(
-                &mut self.batch,
-                broker,
-                request,
-                header,
-                target,
-                &message,
-                tags_code,
-            )?;
+            let place = Place {
+                topic: &target.topic,
+                queue_id: target.queue_id,
+                tag: EntryTag::Code(tags_code),
+            };
+            push(&mut self.batch, broker, request, header, place, &message)?;
         }
         Ok(seen.unique_key)
     }
@@ -276,17 +296,16 @@ fn push(
     broker: &Broker,
     request: &Request,
     header: &SendMessageV2<'_>,
-    target: &Target<'_>,
+    place: Place<'_>,
     message: &BatchMessage<'_>,
-    tags_code: i64,
 ) -> Result<(), Refusal> {
     let illegal = |error: String| Refusal::new(response::MESSAGE_ILLEGAL, error);
     let queue = broker
         .store
-        .queue_or_create(&target.topic, target.queue_id)
+        .queue_or_create(place.topic, place.queue_id)
         .map_err(|error| illegal(error.to_string()))?;
     let record = Record {
-        queue_id: target.queue_id,
+        queue_id: place.queue_id,
         flag: message.flag,
         queue_offset: QueueOffset(0),
         log_offset: LogOffset(0),
@@ -298,11 +317,11 @@ fn push(
         reconsume_times: header.reconsume_times.unwrap_or(0),
         prepared_transaction_offset: 0,
         body: message.body,
-        topic: &target.topic,
+        topic: place.topic,
         properties: message.properties,
     };
     batch
-        .push(&queue, &record, tags_code)
+        .push(&queue, &record, place.tag)
         .map_err(|error| illegal(error.to_string()))
 }
 
@@ -346,7 +365,7 @@ impl Sends {
         let topics_since = std::mem::take(&mut self.topics_since);
         let identity = broker.identity.clone();
         let appended = broker.store.append(&mut batch, broker.clock.now_ms());
-        report(broker, &appended);
+        broker.report_append(&appended);
         match appended {
             Ok(appended) => Stored {
                 identity,
@@ -355,28 +374,10 @@ impl Sends {
             }
             .acknowledge(broker, topic_made, topics_since),
             Err(error) => {
-                let refusal = append_refusal(&error);
+                let refusal = Refusal::from(error);
                 waiting
                     .into_iter()
                     .for_each(|send| refuse(&identity, send.reply, &refusal));
-            }
-        }
-    }
-}
-
-/// Logs when appends begin to fail and when they succeed again. What is wrong with a single message is no failure.
-fn report(broker: &Broker, appended: &Result<Appended, AppendError>) {
-    let failing = &broker.append_failing;
-    match appended {
-        Ok(_) if failing.load(Ordering::Relaxed) => {
-            if failing.swap(false, Ordering::Relaxed) {
-                tracing::info!("messages are taken again");
-            }
-        }
-        Ok(_) | Err(AppendError::TooLarge { .. }) => {}
-        Err(error) => {
-            if !failing.swap(true, Ordering::Relaxed) {
-                tracing::error!(%error, "sends are refused");
             }
         }
     }
@@ -393,10 +394,7 @@ impl Stored {
     /// Answers now, or when the flush mode allows it.
     fn acknowledge(self, broker: &Broker, topic_made: bool, topics_since: u64) {
         let sync_flush = broker.config.store.sync_flush;
-        if sync_flush {
-            broker.flush_bell.ring();
-        }
-        broker.index_bell.ring();
+        broker.appended();
         let topics_saved = broker.topics.file.is_saved(topics_since);
         if !sync_flush && !topic_made && topics_saved {
             return self.answer(response::SUCCESS);
@@ -505,19 +503,4 @@ fn topic_refusal(topic: &str, error: &NotCreated) -> Refusal {
             limits::TOPICS_MAX
         )),
     }
-}
-
-/// Sealed and full logs answer 14, which makes clients try another broker.
-fn append_refusal(error: &AppendError) -> Refusal {
-    let code = match error {
-        AppendError::DiskFull(_) | AppendError::Sealed(_) | AppendError::Io(_) => {
-            response::SERVICE_NOT_AVAILABLE
-        }
-        AppendError::TooLarge { .. } => response::MESSAGE_ILLEGAL,
-    };
-    let remark = match error {
-        AppendError::TooLarge { .. } => error.to_string(),
-        _ => format!("service not available now. The message was not stored: {error}"),
-    };
-    Refusal::new(code, remark)
 }

@@ -61,7 +61,7 @@ async fn a_thread_that_fails_is_reported() {
         .expect("in time")
         .expect("the sender lives")
         .clone();
-    assert_eq!(reported.as_deref(), Some("the thread \"doomed\" failed"));
+    assert_eq!(reported.as_deref(), Some("\"doomed\" failed"));
     threads.join();
 }
 

@@ -6,7 +6,7 @@ use protocol::record::Record;
 use protocol::{LogOffset, QueueOffset, properties, tags};
 use store::checkpoint::Checkpoint;
 use store::disk::{Fault, FaultError, FaultOn, SimDisk};
-use store::{Batch, Config, Disk, LocalTime, Store};
+use store::{Batch, Config, Disk, EntryTag, LocalTime, Store};
 
 use super::Layout;
 
@@ -73,7 +73,7 @@ fn append(store: &Store, number: usize) {
     };
     let mut batch = Batch::default();
     batch
-        .push(&queue, &record, tags::tags_code("TagA"))
+        .push(&queue, &record, EntryTag::Code(tags::tags_code("TagA")))
         .unwrap();
     store.append(&mut batch, NOW_MS + number as i64).unwrap();
 }

@@ -198,6 +198,8 @@ pub(crate) struct Own<'a> {
 pub(crate) struct Seen {
     pub(crate) unique_key: Option<String>,
     pub(crate) tags_code: i64,
+    /// It may be for later.
+    pub(crate) delayed: bool,
 }
 
 /// Reads properties as a client sent them; refuses what must not be stored like an ordinary message.
@@ -205,6 +207,7 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
     let mut seen = Seen {
         unique_key: None,
         tags_code: 0,
+        delayed: false,
     };
     let mut overridden = false;
     for (name, value) in properties::iter(incoming) {
@@ -223,9 +226,7 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
             properties::TRAN_MSG if value.eq_ignore_ascii_case("true") => {
                 return Err(unsupported("transactional messages", properties::TRAN_MSG));
             }
-            properties::DELAY if !delay_level_is_none(value) => {
-                return Err(unsupported("delayed messages", properties::DELAY));
-            }
+            properties::DELAY => seen.delayed = true,
             properties::TIMER_DELAY_SEC => {
                 return Err(unsupported("delayed messages", properties::TIMER_DELAY_SEC));
             }
@@ -242,11 +243,6 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
         }
     }
     Ok((seen, overridden))
-}
-
-/// Levels below one mean no delay.
-fn delay_level_is_none(value: &str) -> bool {
-    value.parse::<i32>().is_ok_and(|level| level <= 0)
 }
 
 /// Rewrites `text`, the properties as a client sent them, to what is stored: without what only the broker may say, with

@@ -172,11 +172,6 @@ async fn what_is_refused_and_how() {
         (&[], "", (13, "a body of 0B")),
         (&[("i", Some(&properties))], "x", (13, "properties of 33")),
         (
-            &[("i", Some("DELAY\u{1}3\u{2}"))],
-            "x",
-            (13, "delayed messages (DELAY=3) are not supported"),
-        ),
-        (
             &[("i", Some("TRAN_MSG\u{1}true\u{2}"))],
             "x",
             (13, "transactional messages (TRAN_MSG=true)"),

@@ -177,7 +177,8 @@ fn a_batch_gets_no_key_of_its_own() {
         seen,
         Seen {
             unique_key: None,
-            tags_code: 0
+            tags_code: 0,
+            delayed: false,
         }
     );
     assert_eq!(
@@ -204,10 +205,6 @@ fn tags_have_javas_hash() {
 #[test]
 fn what_must_not_be_stored_as_an_ordinary_message() {
     for (incoming, refused) in [
-        ("DELAY=3;", Some("DELAY=3")),
-        ("DELAY=0;", None),
-        ("DELAY=-1;", None),
-        ("DELAY=soon;", Some("DELAY=soon")),
         ("TIMER_DELAY_SEC=1;", Some("TIMER_DELAY_SEC=1")),
         ("TIMER_DELAY_MS=1;", Some("TIMER_DELAY_MS=1")),
         ("TIMER_DELIVER_MS=1;", Some("TIMER_DELIVER_MS=1")),

@@ -1,0 +1,152 @@
+//! Messages that the broker itself stores: retries, dead letters, what became due, committed transactions.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use protocol::codes::response;
+use protocol::properties;
+use protocol::record::{Record, RecordError};
+use protocol::tags::tags_code;
+use protocol::{LogOffset, QueueOffset};
+use store::{AppendError, Appended, Batch, EntryTag, QueueNameError, Sealed};
+
+use crate::broker::Broker;
+use crate::delay::{self, Detour};
+use crate::refusal::Refusal;
+
+#[cfg(test)]
+mod tests;
+
+/// A message on its way into the log. Its body still shares the memory of where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) queue_id: i32,
+    pub(crate) flag: i32,
+    pub(crate) sys_flag: i32,
+    pub(crate) born_timestamp: i64,
+    pub(crate) born_host: SocketAddr,
+    pub(crate) reconsume_times: i32,
+    pub(crate) prepared_transaction_offset: i64,
+    pub(crate) body: Bytes,
+    pub(crate) properties: Vec<u8>,
+}
+
+/// Why the broker could not store a message of its own.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PutError {
+    #[error(transparent)]
+    Queue(#[from] QueueNameError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Sealed(#[from] Sealed),
+}
+
+impl Message {
+    /// A stored message, to be stored again.
+    pub(crate) fn of(record: &Record<'_>) -> Message {
+        Message {
+            topic: record.topic.to_owned(),
+            queue_id: record.queue_id,
+            flag: record.flag,
+            sys_flag: record.sys_flag,
+            born_timestamp: record.born_timestamp,
+            born_host: record.born_host,
+            reconsume_times: record.reconsume_times,
+            prepared_transaction_offset: record.prepared_transaction_offset,
+            body: Bytes::copy_from_slice(record.body),
+            properties: record.properties.to_vec(),
+        }
+    }
+
+    pub(crate) fn property(&self, name: &str) -> Option<&str> {
+        properties::find(&self.properties, name)
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        properties::set(&mut self.properties, name, value);
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        properties::remove(&mut self.properties, name);
+    }
+}
+
+impl Broker {
+    /// Stores messages with one append, those to be delivered later where such messages wait. With async flush consumers
+    /// see them when this returns.
+    pub(crate) fn put(&self, messages: Vec<Message>) -> Result<Appended, PutError> {
+        let mut batch = Batch::default();
+        for message in messages {
+            self.push(&mut batch, message)?;
+        }
+        let appended = self.store.append(&mut batch, self.clock.now_ms());
+        self.report_append(&appended);
+        let appended = appended?;
+        self.appended();
+        Ok(appended)
+    }
+
+    /// The same, and as safe as an acknowledged message when this completes.
+    pub(crate) async fn put_durably(&self, messages: Vec<Message>) -> Result<Appended, PutError> {
+        let appended = self.put(messages)?;
+        if self.config.store.sync_flush {
+            self.store.durable().reached(appended.end.0).await?;
+        }
+        Ok(appended)
+    }
+
+    fn push(&self, batch: &mut Batch, mut message: Message) -> Result<(), PutError> {
+        let levels_ms = &self.config.store.delay_levels_ms;
+        let (topic, queue_id) = (&*message.topic, message.queue_id);
+        let detour = delay::divert(levels_ms, topic, queue_id, &mut message.properties);
+        let (topic, queue_id, tag) = match detour {
+            Some(Detour {
+                topic,
+                queue_id,
+                tag,
+            }) => (topic, queue_id, tag),
+            None => {
+                let tags = properties::find(&message.properties, properties::TAGS);
+                (topic, queue_id, EntryTag::Code(tags.map_or(0, tags_code)))
+            }
+        };
+        let queue = self.store.queue_or_create(topic, queue_id)?;
+        let record = Record {
+            queue_id,
+            flag: message.flag,
+            queue_offset: QueueOffset(0),
+            log_offset: LogOffset(0),
+            sys_flag: message.sys_flag,
+            born_timestamp: message.born_timestamp,
+            born_host: message.born_host,
+            store_timestamp: 0,
+            store_host: self.identity.advertised.socket,
+            reconsume_times: message.reconsume_times,
+            prepared_transaction_offset: message.prepared_transaction_offset,
+            body: &message.body,
+            topic,
+            properties: &message.properties,
+        };
+        batch.push(&queue, &record, tag)?;
+        Ok(())
+    }
+}
+
+/// What a client is told whose request needed the message.
+impl From<PutError> for Refusal {
+    fn from(error: PutError) -> Refusal {
+        match error {
+            PutError::Queue(_) | PutError::Record(_) => {
+                Refusal::new(response::MESSAGE_ILLEGAL, error.to_string())
+            }
+            PutError::Sealed(sealed) => {
+                Refusal::new(response::SERVICE_NOT_AVAILABLE, sealed.to_string())
+            }
+            PutError::Append(error) => Refusal::from(error),
+        }
+    }
+}
