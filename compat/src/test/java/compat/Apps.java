@@ -18,9 +18,11 @@ import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.common.MixAll;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.protocol.NamespaceUtil;
 import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.junit.jupiter.api.extension.AfterEachCallback;
@@ -100,6 +102,21 @@ final class Apps implements AfterEachCallback {
         return consumer;
     }
 
+    /**
+     * Starts a push consumer, whose topic must exist, and waits until it also pulls from its group's retry topic. The broker makes that topic at the
+     * group's first heartbeat, after the client has asked for its route: a stock client finds it 20 to 30 s later.
+     */
+    static void startWithRetry(DefaultMQPushConsumer consumer) throws Exception {
+        consumer.start();
+        MQClientInstance client = consumer.getDefaultMQPushConsumerImpl().getmQClientFactory();
+        String retry = MixAll.getRetryTopic(NamespaceUtil.wrapNamespace(consumer.getNamespace(), consumer.getConsumerGroup()));
+        eventually(20, () -> client.updateTopicRouteInfoFromNameServer(retry) || client.getTopicRouteTable().containsKey(retry) ? true : null);
+        eventually(20, () -> {
+            client.rebalanceImmediately();
+            return queuesOf(consumer, retry).isEmpty() ? null : true;
+        });
+    }
+
     DefaultLitePullConsumer newLitePullConsumer(String group) {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
         consumer.setNamesrvAddr(NAMESRV);
@@ -114,6 +131,7 @@ final class Apps implements AfterEachCallback {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(group);
         consumer.setNamesrvAddr(NAMESRV);
         consumer.setMqClientApiTimeout(10_000);
+        consumer.setHeartbeatBrokerInterval(1000);
         running.push(consumer::shutdown);
         consumer.start();
         return consumer;

@@ -46,6 +46,11 @@ final class Inbox {
         return messages.stream().map(m -> new String(m.getBody())).sorted().toList();
     }
 
+    /** The bodies of all but the first so many. */
+    List<String> bodiesFrom(int index) {
+        return messages.stream().skip(index).map(m -> new String(m.getBody())).toList();
+    }
+
     /** The bodies of each queue in the order of arrival. */
     Map<Integer, List<String>> bodiesByQueue() {
         Map<Integer, List<String>> byQueue = new TreeMap<>();
