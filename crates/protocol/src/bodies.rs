@@ -9,6 +9,7 @@ pub mod offset;
 pub mod register;
 pub mod route;
 pub mod topic;
+pub mod transaction;
 
 pub use group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, GroupRetryPolicyType,
@@ -24,6 +25,7 @@ pub use offset::ConsumerOffsets;
 pub use register::{RegisterBrokerBody, RegisterBrokerError, TopicConfigWrapper};
 pub use route::{BrokerData, ClusterInfo, QueueData, TopicList, TopicRoute};
 pub use topic::{DataVersion, TopicConfig, TopicConfigTable, TopicFilterType};
+pub use transaction::{TopicCount, TransactionCounts};
 
 #[cfg(test)]
 mod tests;

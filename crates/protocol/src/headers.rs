@@ -87,3 +87,4 @@ pub mod nameserver;
 pub mod offset;
 pub mod pull;
 pub mod send;
+pub mod transaction;
