@@ -138,7 +138,11 @@ final class Apps implements AfterEachCallback {
     }
 
     DefaultMQAdminExt admin() throws Exception {
-        DefaultMQAdminExt admin = new DefaultMQAdminExt(fresh("admin"), 10_000);
+        return admin(10_000);
+    }
+
+    DefaultMQAdminExt admin(long timeoutMillis) throws Exception {
+        DefaultMQAdminExt admin = new DefaultMQAdminExt(fresh("admin"), timeoutMillis);
         admin.setNamesrvAddr(NAMESRV);
         admin.setInstanceName(fresh("admin"));
         running.push(admin::shutdown);
