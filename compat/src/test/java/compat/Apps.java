@@ -127,12 +127,17 @@ final class Apps implements AfterEachCallback {
         return consumer;
     }
 
-    DefaultMQPullConsumer pullConsumer(String group) throws Exception {
+    DefaultMQPullConsumer newPullConsumer(String group) {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(group);
         consumer.setNamesrvAddr(NAMESRV);
         consumer.setMqClientApiTimeout(10_000);
         consumer.setHeartbeatBrokerInterval(1000);
         running.push(consumer::shutdown);
+        return consumer;
+    }
+
+    DefaultMQPullConsumer pullConsumer(String group) throws Exception {
+        DefaultMQPullConsumer consumer = newPullConsumer(group);
         consumer.start();
         return consumer;
     }
