@@ -117,6 +117,19 @@ final class Apps implements AfterEachCallback {
         });
     }
 
+    /** A push consumer in a process of its own. */
+    Member member(String group, String topic, String how) throws Exception {
+        Member member = new Member(group, topic, how);
+        running.push(() -> {
+            try {
+                member.kill();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+        });
+        return member;
+    }
+
     DefaultLitePullConsumer newLitePullConsumer(String group) {
         DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(group);
         consumer.setNamesrvAddr(NAMESRV);
