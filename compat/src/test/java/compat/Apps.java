@@ -23,6 +23,7 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.protocol.NamespaceUtil;
+import org.apache.rocketmq.logging.org.slf4j.LoggerFactory;
 import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.junit.jupiter.api.extension.AfterEachCallback;
@@ -42,6 +43,11 @@ final class Apps implements AfterEachCallback {
     private static final String RUN = Long.toString(System.currentTimeMillis(), 36)
         + Long.toString(ProcessHandle.current().pid(), 36);
     private static final AtomicInteger COUNTER = new AtomicInteger();
+
+    static {
+        // Two threads that come to it first at the same time make it write everything.
+        LoggerFactory.getLogger(Apps.class);
+    }
 
     private final Deque<Runnable> running = new ArrayDeque<>();
 
