@@ -34,7 +34,7 @@ fn pull() -> PullMessage<'static> {
         commit_offset: QueueOffset(0),
         suspend_timeout_millis: 30_000,
         subscription: Some(Text::plain("*")),
-        sub_version: 0,
+        sub_version: Some(0),
         expression_type: Some(Text::plain("TAG")),
         max_msg_bytes: None,
         request_source: None,

@@ -206,7 +206,7 @@ fn of_request(header: &PullMessage<'_>, topic: &str) -> Result<Arc<Subscription>
     let data = SubscriptionData {
         topic: topic.to_owned(),
         sub_string: expression,
-        sub_version: header.sub_version,
+        sub_version: header.sub_version.unwrap_or(0),
         expression_type: header
             .expression_type
             .map(|text| text.to_str().into_owned())
@@ -240,7 +240,10 @@ fn of_heartbeats(
     let subscription = members
         .subscription(topic)
         .ok_or_else(|| missing("the consumer's subscription"))?;
-    if subscription.data.sub_version < header.sub_version {
+    if header
+        .sub_version
+        .is_some_and(|asked| asked > subscription.data.sub_version)
+    {
         return Err(Refusal::new(
             response::SUBSCRIPTION_NOT_LATEST,
             "the consumer's subscription not latest",

@@ -25,7 +25,7 @@ header! {
         /// Filter expression.
         subscription: Option<Text<'a>> = "subscription",
         /// Version of the subscription, the client's ms since the epoch.
-        sub_version: i64 = "subVersion",
+        sub_version: Option<i64> = "subVersion",
         /// `TAG` (also if missing) or `SQL92`.
         expression_type: Option<Text<'a>> = "expressionType",
         /// At most so many bytes.

@@ -70,7 +70,7 @@ impl Puller<'_> {
             commit_offset: QueueOffset(0),
             suspend_timeout_millis: HOLD_MS,
             subscription: Some(Text::plain("*")),
-            sub_version: self.sub_version,
+            sub_version: Some(self.sub_version),
             expression_type: Some(Text::plain("TAG")),
             max_msg_bytes: Some(BYTES_MAX),
             request_source: None,
