@@ -9,6 +9,7 @@
 mod apache;
 mod bench;
 mod compat;
+mod differential;
 mod dist;
 mod fixtures;
 mod floor;
@@ -48,6 +49,8 @@ enum Verb {
     Compat(compat::Options),
     /// Move store directories between Apache's store and ours and compare what both read
     Interop,
+    /// Play one script of requests to Apache's servers and to ours and compare the replies
+    Differential(differential::Options),
     /// Build what is handed out: binary, links, archive
     Dist,
     /// Run a fuzz target for a while
@@ -78,6 +81,7 @@ fn execute(command: &Verb) -> Result<ExitCode> {
         Verb::Tidy => tidy::execute(),
         Verb::Compat(options) => compat::execute(options),
         Verb::Interop => interop::execute(),
+        Verb::Differential(options) => differential::execute(options),
         Verb::Dist => dist::execute(),
         Verb::Fuzz(options) => fuzz::execute(options),
         Verb::Bench(options) => bench::execute(options),

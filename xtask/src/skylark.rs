@@ -19,8 +19,15 @@ pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Log lines of level WARN or ERROR that tests may cause, each with the reason.
 const LISTED: [&str; 0] = [];
 
+/// A binary to be tested instead of the release build.
+const BINARY: &str = "SKYLARK_BINARY";
+
 /// Builds the release binary and returns where it is.
 pub(crate) fn build() -> Result<PathBuf> {
+    if let Some(binary) = std::env::var_os(BINARY) {
+        return std::path::absolute(&binary)
+            .with_context(|| format!("{BINARY}={}", binary.display()));
+    }
     run(cargo().args(["build", "--release", "--package", "skylark"]))?;
     Ok(target().join("release/skylark"))
 }

@@ -8,7 +8,7 @@ use crate::compat::{self, System};
 use crate::java::Java;
 use crate::shell::{self, cargo, run_watched};
 use crate::tally::Tally;
-use crate::{fuzz, interop, skylark, tidy};
+use crate::{differential, fuzz, interop, skylark, tidy};
 
 fn all() -> Run {
     let mut run = Run::default();
@@ -38,6 +38,10 @@ fn all() -> Run {
             compat::run_counted(System::Skylark, &[], tally)
         });
         run.step("stores of Apache and Skylark", interop::run_counted);
+        run.step(
+            "the same requests to Apache and Skylark",
+            differential::run_counted,
+        );
     }
     run
 }
