@@ -1,6 +1,8 @@
 //! Command bodies and configuration files as values: JSON by way of [`crate::fastjson`]. Fields are declared in
 //! the order fastjson writes them, by name. Names are those of Apache's classes in `remoting.protocol`.
 
+pub mod calls;
+pub mod connections;
 pub mod group;
 pub mod heartbeat;
 pub mod kv;
@@ -8,9 +10,14 @@ pub mod lock;
 pub mod offset;
 pub mod register;
 pub mod route;
+pub mod stats;
 pub mod topic;
 pub mod transaction;
 
+pub use calls::{ConsumerStatus, ResetOffsetBody, ResetOffsetBodyForC};
+pub use connections::{
+    Connection, ConsumerConnection, GroupList, ProducerConnection, SubscriptionByConsumer,
+};
 pub use group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, GroupRetryPolicyType,
     SimpleSubscription, SubscriptionGroup, SubscriptionGroupTable,
@@ -24,6 +31,7 @@ pub use lock::{LockBatch, LockBatchResponse, MessageQueue, UnlockBatch};
 pub use offset::ConsumerOffsets;
 pub use register::{RegisterBrokerBody, RegisterBrokerError, TopicConfigWrapper};
 pub use route::{BrokerData, ClusterInfo, QueueData, TopicList, TopicRoute};
+pub use stats::{ConsumeStats, OffsetWrapper};
 pub use topic::{DataVersion, TopicConfig, TopicConfigTable, TopicFilterType};
 pub use transaction::{TopicCount, TransactionCounts};
 

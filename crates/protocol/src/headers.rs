@@ -81,10 +81,13 @@ macro_rules! header {
 
 pub(crate) use header;
 
+pub mod calls;
 pub mod client;
+pub mod group;
 pub mod message;
 pub mod nameserver;
 pub mod offset;
 pub mod pull;
+pub mod reply;
 pub mod send;
 pub mod transaction;

@@ -57,6 +57,38 @@ fn bodies_are_written_as_java_writes_them() {
 }
 
 #[test]
+fn offsets_and_connections_are_written_as_java_writes_them() {
+    let reset: ResetOffsetBody = check(
+        r#"{"offsetTable":{{"brokerName":"b","queueId":0,"topic":"T"}:5,{"brokerName":"b","queueId":1,"topic":"T"}:0}}"#,
+    );
+    assert_eq!(reset.offset_table.values().next().unwrap().0, 5);
+    check::<ResetOffsetBodyForC>(
+        r#"{"offsetTable":[{"brokerName":"b","offset":7,"queueId":1,"topic":"T"}]}"#,
+    );
+    let status: ConsumerStatus = check(
+        r#"{"consumerTable":{},"messageQueueTable":{{"brokerName":"b","queueId":0,"topic":"T"}:5,{"brokerName":"b","queueId":1,"topic":"T"}:0}}"#,
+    );
+    assert_eq!(status.message_queue_table.len(), 2);
+    check::<ConsumerStatus>(
+        r#"{"consumerTable":{"c@1":{{"brokerName":"b","queueId":0,"topic":"T"}:5,{"brokerName":"b","queueId":1,"topic":"T"}:0}},"messageQueueTable":{}}"#,
+    );
+    check::<ConsumeStats>(
+        r#"{"consumeTps":1.5,"offsetTable":{{"brokerName":"b","queueId":0,"topic":"T"}:{"brokerOffset":9,"consumerOffset":3,"lastTimestamp":17,"pullOffset":5}}}"#,
+    );
+    check::<ConsumerConnection>(
+        r#"{"connectionSet":[{"clientAddr":"127.0.0.1:1","clientId":"c@1","language":"JAVA","version":479}],"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","subscriptionTable":{"T":{"classFilterMode":false,"codeSet":[97,98],"expressionType":"TAG","subString":"a||b","subVersion":7,"tagsSet":["a","b"],"topic":"T"}}}"#,
+    );
+    check::<ProducerConnection>(
+        r#"{"connectionSet":[{"clientAddr":"127.0.0.1:1","clientId":"c@1","language":"JAVA","version":479}]}"#,
+    );
+    check::<GroupList>(r#"{"groupList":["g"]}"#);
+    check::<SubscriptionByConsumer>(r#"{"group":"g","topic":"T"}"#);
+    check::<SubscriptionByConsumer>(
+        r#"{"group":"g","subscriptionData":{"classFilterMode":false,"codeSet":[97,98],"expressionType":"TAG","subString":"a||b","subVersion":7,"tagsSet":["a","b"],"topic":"T"},"topic":"T"}"#,
+    );
+}
+
+#[test]
 fn a_new_group_is_written_as_java_writes_it() {
     let group = SubscriptionGroup {
         group_name: "g".to_owned(),
