@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::QueueOffset;
-use protocol::bodies::{SubscriptionGroup, TopicConfig};
+use protocol::bodies::{MessageQueue, SubscriptionGroup, TopicConfig};
 use protocol::codes::request;
 use protocol::headers::client::NotifyConsumerIdsChanged;
 use protocol::headers::send::SendMessageV2;
@@ -196,21 +196,44 @@ impl Broker {
         }
     }
 
+    /// A queue of this broker, as bodies name it.
+    pub(crate) fn message_queue(&self, topic: &str, queue_id: i32) -> MessageQueue {
+        MessageQueue {
+            broker_name: self.identity.broker.clone(),
+            queue_id,
+            topic: topic.to_owned(),
+        }
+    }
+
     /// Pulls that wait for a message right now.
     pub fn holding(&self) -> usize {
         self.holds.count()
     }
 
-    /// The group will go on there.
+    /// The group will go on there; false, and it will not, if it was reset and no pull has told it yet.
     pub(crate) fn commit_offset(
         &self,
         group: &str,
         topic: &str,
         queue_id: i32,
         offset: QueueOffset,
-    ) {
+    ) -> bool {
         let mut offsets = self.offsets.state.write();
-        offsets.commit(group, topic, queue_id, offset, self.clock.now_ms());
+        offsets.commit(group, topic, queue_id, offset, self.clock.now_ms())
+    }
+
+    /// Where an operator set the group, for the first pull (or pop) since; from then on its commits count again.
+    pub(crate) fn take_reset(
+        &self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+    ) -> Option<QueueOffset> {
+        if !self.offsets.state.read().has_resets() {
+            return None;
+        }
+        let mut offsets = self.offsets.state.write();
+        offsets.take_reset(group, topic, queue_id)
     }
 
     /// Logs when appends begin to fail and when they succeed again. What is wrong with a single message is no failure.

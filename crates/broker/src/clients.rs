@@ -4,9 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use protocol::bodies::{ConsumerData, MessageModel, SubscriptionData};
+use protocol::bodies::{
+    ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel, SubscriptionData,
+};
+use protocol::command::Language;
 use protocol::tags::TagFilter;
 
+use crate::handlers::pull::is_tag;
 use crate::limits;
 
 #[cfg(test)]
@@ -20,6 +24,9 @@ pub(crate) type PeerId = u64;
 pub(crate) struct Member<P> {
     pub(crate) client_id: String,
     pub(crate) peer: P,
+    pub(crate) language: Language,
+    /// `MQVersion` ordinal: what it understands.
+    pub(crate) version: i32,
     pub(crate) seen_ms: i64,
 }
 
@@ -55,6 +62,19 @@ impl Subscription {
         Subscription::new(data, tags)
     }
 
+    /// As the client sent it, with the tags that were left out.
+    pub(crate) fn to_data(&self) -> SubscriptionData {
+        let mut data = self.data.clone();
+        if let TagFilter::Codes(codes) = &self.tags
+            && is_tag(&data.expression_type)
+        {
+            let tags = TagFilter::tags(&data.sub_string).map(str::to_owned);
+            data.tags_set = tags.collect();
+            data.code_set = codes.iter().copied().collect();
+        }
+        data
+    }
+
     pub(crate) fn is_replaced(&self) -> bool {
         self.replaced.load(Ordering::Acquire)
     }
@@ -63,6 +83,8 @@ impl Subscription {
 /// A consumer group with at least one member.
 pub(crate) struct ConsumerGroup<P> {
     pub(crate) broadcasting: bool,
+    pub(crate) consume_type: ConsumeType,
+    pub(crate) consume_from_where: ConsumeFromWhere,
     subscriptions: HashMap<String, Arc<Subscription>>,
     members: HashMap<PeerId, Member<P>>,
     /// Of the last heartbeat: lets clients leave out subscriptions that did not change.
@@ -72,6 +94,14 @@ pub(crate) struct ConsumerGroup<P> {
 impl<P> ConsumerGroup<P> {
     pub(crate) fn subscription(&self, topic: &str) -> Option<&Arc<Subscription>> {
         self.subscriptions.get(topic)
+    }
+
+    pub(crate) fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.values().map(|known| &**known)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Member<P>> {
+        self.members.values()
     }
 
     /// Takes over the subscriptions of a heartbeat; returns whether a topic came or went.
@@ -126,6 +156,8 @@ const SUBSCRIPTION_BYTES: usize = 300;
 pub(crate) struct Clients<P> {
     consumers: HashMap<String, ConsumerGroup<P>>,
     producers: HashMap<String, HashMap<PeerId, Member<P>>>,
+    /// The connection that a producer of this client id used last.
+    replies_to: HashMap<String, (PeerId, P)>,
     memberships: HashMap<PeerId, Memberships>,
 }
 
@@ -134,6 +166,7 @@ impl<P> Default for Clients<P> {
         Clients {
             consumers: HashMap::new(),
             producers: HashMap::new(),
+            replies_to: HashMap::new(),
             memberships: HashMap::new(),
         }
     }
@@ -173,11 +206,15 @@ impl<P: Clone> Clients<P> {
             .entry(data.group_name.clone())
             .or_insert_with(|| ConsumerGroup {
                 broadcasting: false,
+                consume_type: data.consume_type,
+                consume_from_where: data.consume_from_where,
                 subscriptions: HashMap::new(),
                 members: HashMap::new(),
                 fingerprint,
             });
         group.broadcasting = data.message_model == MessageModel::Broadcasting;
+        group.consume_type = data.consume_type;
+        group.consume_from_where = data.consume_from_where;
         let other_fingerprint = group.fingerprint != fingerprint;
         group.fingerprint = fingerprint;
         let mut changed = group.members.insert(id, member).is_none();
@@ -193,13 +230,60 @@ impl<P: Clone> Clients<P> {
     }
 
     pub(crate) fn producer_beat(&mut self, id: PeerId, member: Member<P>, group: &str) {
-        let bytes = Some(member.client_id.len());
-        if self.remember(id, group, bytes, |memberships| &mut memberships.producer) {
-            self.producers
-                .entry(group.to_owned())
-                .or_default()
-                .insert(id, member);
+        let bytes = Some(2 * member.client_id.len());
+        if !self.remember(id, group, bytes, |memberships| &mut memberships.producer) {
+            return;
         }
+        let (client_id, peer) = (member.client_id.clone(), member.peer.clone());
+        let members = self.producers.entry(group.to_owned()).or_default();
+        let before = members.insert(id, member);
+        if let Some(before) = before.filter(|before| before.client_id != client_id) {
+            self.no_reply_to(id, &before.client_id);
+        }
+        self.replies_to.insert(client_id, (id, peer));
+    }
+
+    /// The connection is no producer of this client id any more, if none of its groups says so.
+    fn no_reply_to(&mut self, id: PeerId, client_id: &str) {
+        if !matches!(self.replies_to.get(client_id), Some((known, _)) if *known == id) {
+            return;
+        }
+        let memberships = self.memberships.get(&id);
+        let mut groups = memberships.iter().flat_map(|all| all.producer.keys());
+        let still = groups.any(|group| {
+            let member = self.producers.get(group).and_then(|group| group.get(&id));
+            member.is_some_and(|member| member.client_id == client_id)
+        });
+        if !still {
+            self.replies_to.remove(client_id);
+        }
+    }
+
+    /// Where a producer of this client id is connected; of several connections the one that said so last.
+    pub(crate) fn producer(&self, client_id: &str) -> Option<&P> {
+        self.replies_to.get(client_id).map(|(_, peer)| peer)
+    }
+
+    /// The producers of a group.
+    pub(crate) fn producers(&self, group: &str) -> Option<impl Iterator<Item = &Member<P>>> {
+        self.producers.get(group).map(HashMap::values)
+    }
+
+    /// The consumer of a group with this client id; of several connections the one heard of last.
+    pub(crate) fn consumer(&self, group: &str, client_id: &str) -> Option<&Member<P>> {
+        let members = self.consumers.get(group)?.members();
+        members
+            .filter(|member| member.client_id == client_id)
+            .max_by_key(|member| member.seen_ms)
+    }
+
+    /// The groups that subscribe to a topic and have a member.
+    pub(crate) fn subscribers(&self, topic: &str) -> impl Iterator<Item = &String> {
+        let subscribing = self
+            .consumers
+            .iter()
+            .filter(move |(_, group)| group.subscriptions.contains_key(topic));
+        subscribing.map(|(name, _)| name)
     }
 
     /// Notes that the connection belongs to the group, and with how many `bytes` (`None`: as before); false if that would be
@@ -283,9 +367,12 @@ impl<P: Clone> Clients<P> {
         let Some(members) = self.producers.get_mut(group) else {
             return;
         };
-        members.remove(&id);
+        let left = members.remove(&id);
         if members.is_empty() {
             self.producers.remove(group);
+        }
+        if let Some(left) = left {
+            self.no_reply_to(id, &left.client_id);
         }
     }
 

@@ -72,6 +72,12 @@ pub struct Config {
     pub short_polling_ms: i64,
     /// litePullMessageEnable.
     pub lite_pull_enabled: bool,
+    /// useServerSideResetOffset.
+    pub server_side_reset: bool,
+    /// storeReplyMessageEnable.
+    pub store_replies: bool,
+    /// How long a client may take to answer what it is asked or told. Fixed in Apache.
+    pub client_call_timeout: Duration,
     /// notifyConsumerIdsChangedEnable.
     pub notify_members: bool,
     /// The maxTransfer… keys.
@@ -117,6 +123,9 @@ impl Config {
             long_polling_enabled: true,
             short_polling_ms: 1_000,
             lite_pull_enabled: true,
+            server_side_reset: true,
+            store_replies: true,
+            client_call_timeout: Duration::from_secs(10),
             notify_members: true,
             read_limits: ReadLimits::default(),
             flush_interval: Duration::from_millis(500),

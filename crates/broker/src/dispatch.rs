@@ -7,7 +7,7 @@ use remoting::{Peer, Request, Service};
 
 use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
-use crate::handlers::{answer, client, lock, offset, pull, query};
+use crate::handlers::{answer, client, group, lock, offset, pull, query, relay, reply, reset};
 
 /// A broker as connections see it.
 pub(crate) struct Gate(pub(crate) Arc<Broker>);
@@ -68,6 +68,31 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         request::VIEW_MESSAGE_BY_ID => answer(request, |request| query::view(broker, request)),
         request::LOCK_BATCH_MQ => answer(request, |request| lock::lock(broker, request)),
         request::UNLOCK_BATCH_MQ => answer(request, |request| lock::unlock(broker, request)),
+        request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2 => {
+            reply::reply(broker, request)
+        }
+        request::INVOKE_BROKER_TO_RESET_OFFSET => {
+            answer(request, |request| reset::reset(broker, request))
+        }
+        request::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => relay::status(broker, request),
+        request::GET_CONSUMER_RUNNING_INFO => relay::running_info(broker, request),
+        request::CONSUME_MESSAGE_DIRECTLY => relay::consume_directly(broker, request),
+        request::GET_CONSUMER_CONNECTION_LIST => {
+            answer(request, |request| group::consumers(broker, request))
+        }
+        request::GET_PRODUCER_CONNECTION_LIST => {
+            answer(request, |request| group::producers(broker, request))
+        }
+        request::GET_CONSUME_STATS => answer(request, |request| group::stats(broker, request)),
+        request::QUERY_TOPIC_CONSUME_BY_WHO => {
+            answer(request, |request| group::groups_of_topic(broker, request))
+        }
+        request::QUERY_TOPICS_BY_CONSUMER => {
+            answer(request, |request| group::topics_of_group(broker, request))
+        }
+        request::QUERY_SUBSCRIPTION_BY_CONSUMER => {
+            answer(request, |request| group::subscription(broker, request))
+        }
         _ => request.refuse_unknown(),
     }
 }

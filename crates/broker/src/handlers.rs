@@ -1,10 +1,14 @@
 //! What each request means: a file per subject.
 
 pub(crate) mod client;
+pub(crate) mod group;
 pub(crate) mod lock;
 pub(crate) mod offset;
 pub(crate) mod pull;
 pub(crate) mod query;
+pub(crate) mod relay;
+pub(crate) mod reply;
+pub(crate) mod reset;
 pub(crate) mod send;
 
 use protocol::codes::response;

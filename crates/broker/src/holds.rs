@@ -21,6 +21,7 @@ pub(crate) struct Holds {
     by_peer: Mutex<HashMap<PeerId, JoinSet<()>>>,
     count: Arc<AtomicUsize>,
     stopping: watch::Sender<bool>,
+    resets: watch::Sender<()>,
 }
 
 /// A hold's place in the count; gives it back when dropped.
@@ -65,6 +66,18 @@ impl Holds {
             // An error means that the broker is gone, which is the same.
             let _ = stopping.wait_for(|stopping| *stopping).await;
         }
+    }
+
+    /// A group was reset: pulls that wait look whether it is theirs.
+    pub(crate) fn reset(&self) {
+        self.resets.send_replace(());
+    }
+
+    /// Changes at once, and then with each reset.
+    pub(crate) fn resets(&self) -> watch::Receiver<()> {
+        let mut resets = self.resets.subscribe();
+        resets.mark_changed();
+        resets
     }
 
     /// Ends all of them, each with its answer; returns when they are gone.

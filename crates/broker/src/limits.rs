@@ -56,3 +56,6 @@ pub const BATCH_RECORDS_BYTES_MAX: usize = 24 << 20;
 pub const SEND_EXTRA_BYTES: usize = 320;
 /// How long the first send to a new topic waits for nameservers to hear of the topic.
 pub const TOLD_MAX: Duration = Duration::from_secs(1);
+
+/// The clients of a group that are asked for their offsets may take so long to answer (others: Config::client_call_timeout).
+pub const CLIENT_STATUS_MAX: Duration = Duration::from_secs(5);

@@ -15,6 +15,8 @@ const VERSION_STEP: u64 = 500;
 #[derive(Default)]
 pub(crate) struct Offsets {
     table: HashMap<String, HashMap<i32, QueueOffset>>,
+    /// Where an operator set groups, until their next pull is told. Not kept over a restart, unlike the offsets themselves.
+    resets: HashMap<String, HashMap<i32, QueueOffset>>,
     version: DataVersion,
     /// Changes since the start.
     commits: u64,
@@ -38,11 +40,12 @@ impl Offsets {
         Offsets {
             table,
             version: file.data_version,
-            commits: 0,
+            ..Offsets::default()
         }
     }
 
-    /// Remembers that the group will go on at `offset`. Moving back is the client's right: that is how offsets are reset.
+    /// Remembers that the group will go on at `offset`; returns false, and does not, while it was reset and has not been told
+    /// yet. Moving back is the client's right.
     pub(crate) fn commit(
         &mut self,
         group: &str,
@@ -50,14 +53,14 @@ impl Offsets {
         queue_id: i32,
         offset: QueueOffset,
         now_ms: i64,
-    ) {
-        let previous = self
-            .table
-            .entry(key(group, topic))
-            .or_default()
-            .insert(queue_id, offset);
+    ) -> bool {
+        let key = key(group, topic);
+        if !self.resets.is_empty() && self.is_reset(&key, queue_id) {
+            return false;
+        }
+        let previous = self.table.entry(key).or_default().insert(queue_id, offset);
         if previous == Some(offset) {
-            return;
+            return true;
         }
         if let Some(previous) = previous.filter(|previous| *previous > offset) {
             tracing::info!(
@@ -69,10 +72,73 @@ impl Offsets {
                 "a committed offset moves back"
             );
         }
+        self.changed(now_ms);
+        true
+    }
+
+    fn changed(&mut self, now_ms: i64) {
         self.commits += 1;
         if self.commits.is_multiple_of(VERSION_STEP) {
             self.version = self.version.next(now_ms);
         }
+    }
+
+    fn is_reset(&self, key: &str, queue_id: i32) -> bool {
+        let queues = self.resets.get(key);
+        queues.is_some_and(|queues| queues.contains_key(&queue_id))
+    }
+
+    /// Lets the group go on at `offset`, whatever it commits before its next pull.
+    pub(crate) fn reset(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+        offset: QueueOffset,
+        now_ms: i64,
+    ) {
+        let key = key(group, topic);
+        let queues = self.resets.entry(key.clone()).or_default();
+        queues.insert(queue_id, offset);
+        self.table.entry(key).or_default().insert(queue_id, offset);
+        self.changed(now_ms);
+    }
+
+    /// Whether a group was reset and has not been told yet.
+    pub(crate) fn has_resets(&self) -> bool {
+        !self.resets.is_empty()
+    }
+
+    /// Where the group was set, for the pull that tells it.
+    pub(crate) fn take_reset(
+        &mut self,
+        group: &str,
+        topic: &str,
+        queue_id: i32,
+    ) -> Option<QueueOffset> {
+        let key = key(group, topic);
+        let queues = self.resets.get_mut(&key)?;
+        let offset = queues.remove(&queue_id);
+        if queues.is_empty() {
+            self.resets.remove(&key);
+        }
+        offset
+    }
+
+    /// The topics a group has offsets in.
+    pub(crate) fn topics_of(&self, group: &str) -> impl Iterator<Item = &str> {
+        let pairs = self.table.keys().filter_map(|key| key.split_once('@'));
+        pairs
+            .filter(move |(_, known)| *known == group)
+            .map(|(topic, _)| topic)
+    }
+
+    /// The groups that have offsets in a topic.
+    pub(crate) fn groups_of(&self, topic: &str) -> impl Iterator<Item = &str> {
+        let pairs = self.table.keys().filter_map(|key| key.split_once('@'));
+        pairs
+            .filter(move |(known, _)| *known == topic)
+            .map(|(_, group)| group)
     }
 
     pub(crate) fn committed(&self, group: &str, topic: &str, queue_id: i32) -> Option<QueueOffset> {

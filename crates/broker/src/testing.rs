@@ -98,6 +98,17 @@ pub(crate) struct Client {
     pub(crate) heard: mpsc::Receiver<(i32, String)>,
 }
 
+/// A client that does something of its own with what the broker asks.
+struct Actor<F>(F);
+
+impl<F: Fn(Request) + Send + Sync + 'static> Service for Actor<F> {
+    fn handle(&self, _: &Arc<Peer>, requests: Vec<Request>) {
+        requests.into_iter().for_each(&self.0);
+    }
+
+    fn closed(&self, _: &Arc<Peer>) {}
+}
+
 /// Notes each request with its code and first field.
 struct Ear(Mutex<mpsc::Sender<(i32, String)>>);
 
@@ -127,6 +138,19 @@ impl Client {
         let connection = remoting::connect(addr, service, &Limits::default())
             .await
             .expect("the broker listens");
+        Client { connection, heard }
+    }
+
+    /// One that answers, or not.
+    pub(crate) async fn acting(
+        fixture: &Fixture,
+        act: impl Fn(Request) + Send + Sync + 'static,
+    ) -> Client {
+        let addr = fixture.running.addrs()[0].to_string();
+        let connection = remoting::connect(&addr, Arc::new(Actor(act)), &Limits::default())
+            .await
+            .expect("the broker listens");
+        let (_, heard) = mpsc::channel(1);
         Client { connection, heard }
     }
 

@@ -1,6 +1,7 @@
 //! Clients: who is told of whom, and what is forgotten when.
 
 use protocol::bodies::{ConsumerData, MessageModel, SubscriptionData};
+use protocol::command::{Language, VERSION};
 
 use super::{Beat, Clients, Member};
 use crate::limits::{CLIENT_BYTES_MAX, CLIENT_MS_MAX};
@@ -18,6 +19,8 @@ fn member(id: u64, seen_ms: i64) -> Member<u64> {
     Member {
         client_id: format!("client-{id}"),
         peer: id,
+        language: Language::Java,
+        version: VERSION,
         seen_ms,
     }
 }
@@ -187,4 +190,29 @@ fn a_connection_can_not_make_us_remember_without_bound() {
     assert_eq!(taken, CHANGED, "there is room again");
     assert_eq!(clients.closed(1), ["H"]);
     assert!(clients.memberships.is_empty());
+}
+
+#[test]
+fn replies_go_to_the_last_connection_of_a_producer() {
+    let mut clients = Clients::default();
+    let same_client = |id| Member {
+        client_id: "same".to_owned(),
+        ..member(id, 0)
+    };
+    clients.producer_beat(1, same_client(1), "P");
+    clients.producer_beat(1, same_client(1), "Q");
+    assert_eq!(clients.producer("same"), Some(&1));
+    clients.leave_producers(1, "P");
+    assert_eq!(clients.producer("same"), Some(&1), "it is still in Q");
+    // It reconnects before its old connection is known to be gone.
+    clients.producer_beat(2, same_client(2), "Q");
+    assert_eq!(clients.producer("same"), Some(&2));
+    clients.closed(1);
+    assert_eq!(clients.producer("same"), Some(&2));
+    clients.producer_beat(2, member(2, 0), "Q");
+    assert_eq!(clients.producer("same"), None, "it calls itself otherwise");
+    assert_eq!(clients.producer("client-2"), Some(&2));
+    clients.closed(2);
+    assert_eq!(clients.producer("client-2"), None);
+    assert!(clients.producers("Q").is_none());
 }

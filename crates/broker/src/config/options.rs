@@ -157,6 +157,10 @@ options! {
         short_polling_ms: u32 = "shortPollingTimeMills" or 1_000, unit "ms";
         /// Lite pull consumers may pull.
         lite_pull_enabled: bool = "litePullMessageEnable" or true;
+        /// Where a group is set by an operator takes effect with its next pull; false: its members are told, and commit it.
+        server_side_reset: bool = "useServerSideResetOffset" or true;
+        /// Replies of request-reply are stored too, in the cluster's reply topic.
+        store_replies: bool = "storeReplyMessageEnable" or true;
         /// Consumers are told when one of their group comes or goes.
         notify_members: bool = "notifyConsumerIdsChangedEnable" or true;
         /// Bytes that one pull returns at most while what it reads is new.
@@ -281,6 +285,8 @@ impl Options {
         config.long_polling_enabled = self.long_polling_enabled;
         config.short_polling_ms = i64::from(self.short_polling_ms);
         config.lite_pull_enabled = self.lite_pull_enabled;
+        config.server_side_reset = self.server_side_reset;
+        config.store_replies = self.store_replies;
         config.notify_members = self.notify_members;
         config.flush_interval = ms(self.flush_interval);
         config.sync_flush_timeout = ms(self.sync_flush_timeout);

@@ -28,6 +28,8 @@ pub(crate) fn heartbeat(
     let member = || Member {
         client_id: beat.client_id.clone(),
         peer: peer.clone(),
+        language: request.language,
+        version: request.version,
         seen_ms: broker.clock.now_ms(),
     };
     let mut send_subscriptions = beat.heartbeat_fingerprint == 0;

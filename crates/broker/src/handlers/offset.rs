@@ -91,8 +91,11 @@ pub(crate) fn update(broker: &Broker, request: &Request) -> Result<Answer<NoHead
         let remark = format!("QueueId is {}, topic is {topic}", header.queue_id);
         return Err(Refusal::new(response::INVALID_PARAMETER, remark));
     }
-    broker.commit_offset(&group, &topic, header.queue_id, header.commit_offset);
-    Ok(Answer::done())
+    let committed = broker.commit_offset(&group, &topic, header.queue_id, header.commit_offset);
+    Ok(Answer {
+        remark: (!committed).then_some("Offset has been previously reset"),
+        ..Answer::done()
+    })
 }
 
 /// 30: the offset behind the newest message. Of a queue that is not there, 0.

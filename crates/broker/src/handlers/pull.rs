@@ -14,6 +14,7 @@ use protocol::tags::TagFilter;
 use remoting::clock::{Instant, monotonic};
 use remoting::{Body, Peer, ReplyTo, Request};
 use store::{Queue, Read, ReadLimits, ReadStatus, Store};
+use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::clients::Subscription;
@@ -46,7 +47,7 @@ struct Pull {
     limits: ReadLimits,
     subscription: Arc<Subscription>,
     topic_sys_flag: i32,
-    group_sys_flag: i32,
+    settings: Arc<SubscriptionGroup>,
 }
 
 /// A refused pull says what forbids it.
@@ -71,12 +72,15 @@ impl From<HeaderError> for Forbidden {
 }
 
 /// Answers with messages, with where to go on, or later.
-pub(crate) fn pull(broker: &Broker, request: Request) {
+pub(crate) fn pull(broker: &Arc<Broker>, request: Request) {
     let (pull, wait_ms) = match check(broker, &request) {
         Ok(checked) => checked,
         Err(forbidden) => return refuse(request.into_reply(), &forbidden),
     };
     let reply = request.into_reply();
+    if let Some(offset) = pull.take_reset(broker) {
+        return pull.answer_reset(reply, offset);
+    }
     match pull.read(pull.from, &broker.store) {
         Ok(read) if wait_ms > 0 && is_at_end(read.status, pull.from) => {
             hold(broker, pull, reply, wait_ms, read)
@@ -152,7 +156,7 @@ fn check(broker: &Broker, request: &Request) -> Result<(Pull, i64), Forbidden> {
         limits: read_limits(broker, &header),
         subscription,
         topic_sys_flag: config.topic_sys_flag,
-        group_sys_flag: settings.group_sys_flag,
+        settings,
     };
     Ok((pull, wait_ms(broker, &header)))
 }
@@ -275,19 +279,24 @@ fn wait_ms(broker: &Broker, header: &PullMessage<'_>) -> i64 {
 }
 
 /// Waits for a message in a task that ends with the client's connection.
-fn hold(broker: &Broker, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read: Read) {
+fn hold(broker: &Arc<Broker>, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read: Read) {
     let peer = reply.peer().id();
     let Some(place) = broker.holds.place(peer) else {
         return pull.answer(reply, read);
     };
     reply.hold();
-    let (store, stopped) = (broker.store.clone(), broker.holds.stopped());
+    let (stopped, resets) = (broker.holds.stopped(), broker.holds.resets());
     let deadline = monotonic() + Duration::from_millis(wait_ms.unsigned_abs());
+    let holder = broker.clone();
     broker.holds.start(peer, async move {
         let _place = place;
-        match pull.wait(&store, deadline, stopped).await {
-            Ok(read) => pull.answer(reply, read),
-            Err(refusal) => refuse(reply, &refusal.into()),
+        tokio::select! {
+            biased;
+            offset = pull.reset(&holder, resets) => pull.answer_reset(reply, offset),
+            read = pull.wait(&holder.store, deadline, stopped) => match read {
+                Ok(read) => pull.answer(reply, read),
+                Err(refusal) => refuse(reply, &refusal.into()),
+            }
         }
     });
 }
@@ -303,6 +312,25 @@ impl Pull {
             tracing::error!(topic, queue_id, from = from.0, %error, "can't read messages");
             Refusal::system(error.to_string())
         })
+    }
+
+    fn take_reset(&self, broker: &Broker) -> Option<QueueOffset> {
+        broker.take_reset(
+            &self.settings.group_name,
+            self.queue.topic(),
+            self.queue.id(),
+        )
+    }
+
+    /// Completes when the group was set to another offset, of which it has to hear before anything else. Apache lets it wait
+    /// until the hold ends by itself.
+    async fn reset(&self, broker: &Broker, mut resets: watch::Receiver<()>) -> QueueOffset {
+        while resets.changed().await.is_ok() {
+            if let Some(offset) = self.take_reset(broker) {
+                return offset;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Reads once there is something to read, or at the deadline. Messages the filter leaves out are stepped over while
@@ -345,18 +373,34 @@ impl Pull {
     }
 
     fn answer(&self, reply: ReplyTo, read: Read) {
-        let header = PullMessageResponse {
-            suggest_which_broker_id: MASTER_ID,
-            next_begin_offset: read.next,
-            min_offset: read.min,
-            max_offset: read.max,
-            offset_delta: None,
-            topic_sys_flag: Some(self.topic_sys_flag),
-            group_sys_flag: Some(self.group_sys_flag),
-            forbidden_type: None,
-        };
+        let header = self.response(read.next, read.min, read.max);
         let code = code_of(read.status, self.from);
         reply.send(code, Some(name_of(read.status)), &header, read.records);
+    }
+
+    /// Tells the client to go on elsewhere, because an operator said so.
+    fn answer_reset(&self, reply: ReplyTo, offset: QueueOffset) {
+        let header = self.response(offset, self.queue.min(), self.queue.max_visible());
+        let (code, remark) = (response::PULL_OFFSET_MOVED, Some("OFFSET_RESET"));
+        reply.send(code, remark, &header, Body::None);
+    }
+
+    fn response(
+        &self,
+        next: QueueOffset,
+        min_offset: QueueOffset,
+        max_offset: QueueOffset,
+    ) -> PullMessageResponse {
+        PullMessageResponse {
+            suggest_which_broker_id: MASTER_ID,
+            next_begin_offset: next,
+            min_offset,
+            max_offset,
+            offset_delta: None,
+            topic_sys_flag: Some(self.topic_sys_flag),
+            group_sys_flag: Some(self.settings.group_sys_flag),
+            forbidden_type: None,
+        }
     }
 }
 

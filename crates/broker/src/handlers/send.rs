@@ -465,7 +465,7 @@ impl Stored {
 }
 
 /// Every answer to a send carries region and trace switch: Java clients fail without them.
-fn refuse(identity: &Identity, reply: ReplyTo, refusal: &Refusal) {
+pub(crate) fn refuse(identity: &Identity, reply: ReplyTo, refusal: &Refusal) {
     let header = SendRefused {
         region: Text::plain(&identity.region),
         trace_on: identity.trace_on,
@@ -492,7 +492,7 @@ impl From<Unacceptable> for Refusal {
     }
 }
 
-fn topic_refusal(topic: &str, error: &NotCreated) -> Refusal {
+pub(crate) fn topic_refusal(topic: &str, error: &NotCreated) -> Refusal {
     match error {
         NotCreated::NoTemplate => Refusal::new(
             response::TOPIC_NOT_EXIST,

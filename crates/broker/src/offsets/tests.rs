@@ -48,3 +48,29 @@ fn the_version_moves_once_in_500_commits() {
         (1, 77)
     );
 }
+
+#[test]
+fn a_reset_holds_until_a_pull_has_taken_it() {
+    let mut offsets = Offsets::default();
+    assert!(offsets.commit("G", "T", 0, QueueOffset(9), 0));
+    offsets.reset("G", "T", 0, QueueOffset(4), 0);
+    offsets.reset("G", "T", 1, QueueOffset(5), 0);
+    assert!(!offsets.commit("G", "T", 0, QueueOffset(10), 0));
+    assert_eq!(offsets.committed("G", "T", 0), Some(QueueOffset(4)));
+    assert!(offsets.commit("H", "T", 0, QueueOffset(10), 0));
+    assert!(offsets.commit("G", "T", 2, QueueOffset(10), 0));
+    assert_eq!(offsets.take_reset("G", "T", 2), None);
+    assert_eq!(offsets.take_reset("G", "T", 0), Some(QueueOffset(4)));
+    assert_eq!(offsets.take_reset("G", "T", 0), None);
+    assert!(offsets.commit("G", "T", 0, QueueOffset(6), 0));
+    assert!(offsets.has_resets());
+    assert_eq!(offsets.take_reset("G", "T", 1), Some(QueueOffset(5)));
+    assert!(!offsets.has_resets());
+    // What is saved is where the group goes on, told or not.
+    let saved = offsets.to_table();
+    let queues = saved.offset_table["T@G"].values();
+    assert_eq!(
+        queues.map(|offset| offset.0).collect::<Vec<_>>(),
+        [6, 5, 10]
+    );
+}
