@@ -50,7 +50,7 @@ pub(crate) fn run_counted(against: System, filter: &[String], tally: &mut Tally)
         System::Apache => {
             let namesrv = site.start_namesrv(&java, &[])?;
             let broker = site.start_broker(&java, SMALL_HEAP)?;
-            let outcome = maven_test(&java, &site, filter, tally);
+            let outcome = maven_test(&java, &site, against, filter, tally);
             if outcome.is_err() {
                 println!(
                     "-- nameserver\n{}\n-- broker\n{}",
@@ -62,7 +62,7 @@ pub(crate) fn run_counted(against: System, filter: &[String], tally: &mut Tally)
         }
         System::Skylark => {
             let skylark = Skylark::start(&skylark::build()?, &site, "")?;
-            let outcome = maven_test(&java, &site, filter, tally);
+            let outcome = maven_test(&java, &site, against, filter, tally);
             if outcome.is_err() {
                 println!("-- skylark\n{}", skylark.process.tail(80));
             }
@@ -75,13 +75,19 @@ pub(crate) fn run_counted(against: System, filter: &[String], tally: &mut Tally)
 pub(crate) fn maven_test(
     java: &Java,
     site: &Site,
+    against: System,
     filter: &[String],
     tally: &mut Tally,
 ) -> Result<()> {
+    let name = match against {
+        System::Skylark => "skylark",
+        System::Apache => "apache",
+    };
     let mut maven = java.maven();
     maven
         .arg("test")
-        .arg(format!("-DnamesrvAddr={}", site.namesrv()));
+        .arg(format!("-DnamesrvAddr={}", site.namesrv()))
+        .arg(format!("-Dagainst={name}"));
     if !filter.is_empty() {
         maven
             .arg(format!("-Dtest={}", filter.join(",")))

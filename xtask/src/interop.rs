@@ -104,6 +104,7 @@ impl Interop {
         compat::maven_test(
             &self.java,
             &site,
+            compat::System::Skylark,
             &every_kind_of_send,
             &mut Tally::default(),
         )?;
