@@ -17,10 +17,11 @@ use store::{AppendError, Appended, Store};
 use crate::address::Advertised;
 use crate::clients::Clients;
 use crate::config::Config;
+use crate::delay::Delays;
 use crate::groups::Groups;
 use crate::handlers::send::checks::Own;
 use crate::holds::Holds;
-use crate::lateness::LatenessReport;
+use crate::lateness::{Lateness, LatenessReport};
 use crate::locks::Locks;
 use crate::metadata::MetadataFile;
 use crate::offsets::Offsets;
@@ -40,6 +41,8 @@ pub struct Broker {
     pub(crate) topics: Saved<Topics>,
     pub(crate) groups: Saved<Groups>,
     pub(crate) offsets: Saved<Offsets>,
+    pub(crate) delays: Saved<Delays>,
+    pub(crate) delay_lateness: Lateness,
     pub(crate) clients: Mutex<Clients<Arc<Peer>>>,
     pub(crate) locks: Mutex<Locks>,
     pub(crate) holds: Holds,
@@ -264,7 +267,7 @@ impl Broker {
 
     /// How late the background features are, by name.
     pub fn lateness(&self) -> Vec<(&'static str, LatenessReport)> {
-        Vec::new()
+        vec![("delay", self.delay_lateness.report())]
     }
 
     /// A number to choose a queue by: each call the next one, so that queues fill evenly.

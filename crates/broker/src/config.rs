@@ -78,6 +78,8 @@ pub struct Config {
     pub store_replies: bool,
     /// How long a client may take to answer what it is asked or told. Fixed in Apache.
     pub client_call_timeout: Duration,
+    /// flushDelayOffsetInterval.
+    pub delay_offsets_interval: Duration,
     /// notifyConsumerIdsChangedEnable.
     pub notify_members: bool,
     /// The maxTransfer… keys.
@@ -126,6 +128,7 @@ impl Config {
             server_side_reset: true,
             store_replies: true,
             client_call_timeout: Duration::from_secs(10),
+            delay_offsets_interval: Duration::from_secs(1),
             notify_members: true,
             read_limits: ReadLimits::default(),
             flush_interval: Duration::from_millis(500),

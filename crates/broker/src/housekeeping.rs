@@ -89,6 +89,18 @@ impl Broker {
         });
     }
 
+    /// Saves how far delay levels are delivered. What they delivered is durable first: a power cut must not take the copy of a
+    /// message that is not delivered again.
+    pub(crate) fn save_delays(&self) {
+        self.delays.file.save_changes(|saved| {
+            let delays = self.delays.state.read();
+            let changed = delays.changes() > saved;
+            let snapshot = changed.then(|| (delays.changes(), delays.to_table()))?;
+            drop(delays);
+            self.store.flush().is_ok().then_some(snapshot)
+        });
+    }
+
     /// Forgets clients and locks that were not heard of for too long.
     pub(crate) fn expire_clients(&self) {
         let now_ms = self.clock.now_ms();

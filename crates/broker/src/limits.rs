@@ -36,6 +36,13 @@ pub const QUERY_MAX: i32 = 64;
 /// Messages one pull returns at most, before the limits by bytes.
 pub const PULL_MAX: i32 = 1_024;
 
+/// Delay levels that can be configured. Each has a queue and a task.
+pub const DELAY_LEVELS_MAX: usize = 64;
+/// Due messages delivered with one append.
+pub const DELIVERED_MAX: usize = 64;
+/// Their bytes, unless one alone has more.
+pub const DELIVERED_BYTES_MAX: usize = 1 << 20;
+
 /// Group names may have this many characters.
 pub const GROUP_NAME_MAX: usize = 255;
 /// Topic names may have this many characters.

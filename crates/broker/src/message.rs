@@ -83,7 +83,12 @@ impl Broker {
         for message in messages {
             self.push(&mut batch, message)?;
         }
-        let appended = self.store.append(&mut batch, self.clock.now_ms());
+        self.append(&mut batch)
+    }
+
+    /// Stores what was pushed.
+    pub(crate) fn append(&self, batch: &mut Batch) -> Result<Appended, PutError> {
+        let appended = self.store.append(batch, self.clock.now_ms());
         self.report_append(&appended);
         let appended = appended?;
         self.appended();
@@ -99,21 +104,35 @@ impl Broker {
         Ok(appended)
     }
 
-    fn push(&self, batch: &mut Batch, mut message: Message) -> Result<(), PutError> {
+    /// Adds a message to what is appended next, to be delivered later if it says so.
+    pub(crate) fn push(&self, batch: &mut Batch, mut message: Message) -> Result<(), PutError> {
         let levels_ms = &self.config.store.delay_levels_ms;
         let (topic, queue_id) = (&*message.topic, message.queue_id);
-        let detour = delay::divert(levels_ms, topic, queue_id, &mut message.properties);
-        let (topic, queue_id, tag) = match detour {
+        match delay::divert(levels_ms, topic, queue_id, &mut message.properties) {
             Some(Detour {
                 topic,
                 queue_id,
                 tag,
-            }) => (topic, queue_id, tag),
-            None => {
-                let tags = properties::find(&message.properties, properties::TAGS);
-                (topic, queue_id, EntryTag::Code(tags.map_or(0, tags_code)))
-            }
-        };
+            }) => self.push_to(batch, topic, queue_id, tag, &message),
+            None => self.push_as_is(batch, &message),
+        }
+    }
+
+    /// The same for a message whose time has come: what its properties say of a delay is over.
+    pub(crate) fn push_as_is(&self, batch: &mut Batch, message: &Message) -> Result<(), PutError> {
+        let tags = properties::find(&message.properties, properties::TAGS);
+        let tag = EntryTag::Code(tags.map_or(0, tags_code));
+        self.push_to(batch, &message.topic, message.queue_id, tag, message)
+    }
+
+    fn push_to(
+        &self,
+        batch: &mut Batch,
+        topic: &str,
+        queue_id: i32,
+        tag: EntryTag,
+        message: &Message,
+    ) -> Result<(), PutError> {
         let queue = self.store.queue_or_create(topic, queue_id)?;
         let record = Record {
             queue_id,

@@ -19,9 +19,11 @@ use crate::background::Background;
 use crate::broker::{Broker, Identity, Saved};
 use crate::clients::Clients;
 use crate::config::{Config, Role};
+use crate::delay::{self, Delays};
 use crate::dispatch::Gate;
 use crate::groups::Groups;
 use crate::holds::Holds;
+use crate::lateness::Lateness;
 use crate::locks::Locks;
 use crate::metadata::{MetadataError, MetadataFile};
 use crate::offsets::Offsets;
@@ -213,7 +215,7 @@ fn assemble(
     disk.create_dir_all(&metadata)?;
     let file = |name: &str| MetadataFile::new(&disk, metadata.join(name));
     let (topics_file, groups_file) = (file("topics.json"), file("subscriptionGroup.json"));
-    let offsets_file = file("consumerOffset.json");
+    let (offsets_file, delays_file) = (file("consumerOffset.json"), file("delayOffset.json"));
 
     let mut topics = Topics::boot(&Boot {
         cluster: &config.cluster,
@@ -232,6 +234,9 @@ fn assemble(
     let mut offsets = offsets_file
         .load()?
         .map_or_else(Offsets::default, Offsets::load);
+    let mut delays = delays_file
+        .load()?
+        .map_or_else(Delays::default, Delays::load);
 
     for file in [&config.store.checkpoint_path, &config.store.abort_path] {
         file.parent()
@@ -246,6 +251,7 @@ fn assemble(
     if !recovery.clean {
         lower(&mut offsets, &topics, &store);
     }
+    delays.correct(&store);
 
     let unique_keys = UniqueKeys::new(
         identity.advertised.socket.ip(),
@@ -268,6 +274,11 @@ fn assemble(
             state: RwLock::new(offsets),
             file: offsets_file,
         },
+        delays: Saved {
+            state: RwLock::new(delays),
+            file: delays_file,
+        },
+        delay_lateness: Lateness::default(),
         clients: Mutex::new(Clients::default()),
         locks: Mutex::new(Locks::default()),
         holds: Holds::default(),
@@ -324,6 +335,10 @@ fn threads(
     threads.every("save-offsets", config.offsets_interval, move || {
         saving.save_metadata()
     })?;
+    let saving = broker.clone();
+    threads.every("save-delays", config.delay_offsets_interval, move || {
+        saving.save_delays()
+    })?;
     let expiring = broker.clone();
     threads.every("expire-clients", EXPIRE_PERIOD, move || {
         expiring.expire_clients()
@@ -332,8 +347,14 @@ fn threads(
 }
 
 /// The features that go on without a request.
-fn background(_broker: &Arc<Broker>, failed: watch::Sender<Option<String>>) -> Background {
-    Background::new(failed)
+fn background(broker: &Arc<Broker>, failed: watch::Sender<Option<String>>) -> Background {
+    let mut background = Background::new(failed);
+    for level in 1..=broker.config.store.delay_levels_ms.len() as i32 {
+        background.start("delay", |stopped| {
+            delay::deliver::run(broker.clone(), level, stopped)
+        });
+    }
+    background
 }
 
 impl Running {
@@ -381,6 +402,7 @@ impl Running {
         let closing = tokio::task::spawn_blocking(move || {
             threads.join();
             broker.save_metadata();
+            broker.save_delays();
             broker.store.close()
         });
         match closing.await {

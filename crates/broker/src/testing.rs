@@ -66,7 +66,11 @@ impl Fixture {
     }
 
     pub(crate) async fn on(sim: Arc<SimDisk>, config: Config) -> Fixture {
-        let clock = Clock::manual(NOW_MS);
+        Fixture::on_at(sim, config, NOW_MS).await
+    }
+
+    pub(crate) async fn on_at(sim: Arc<SimDisk>, config: Config, now_ms: i64) -> Fixture {
+        let clock = Clock::manual(now_ms);
         let running = Broker::start(config, Disk::Sim(sim.clone()), clock.clone())
             .await
             .expect("the broker starts");

@@ -40,7 +40,7 @@ const BENCHMARK: &str = "BenchmarkTest";
 const OFFSET_MOVED: &str = "OFFSET_MOVED_EVENT";
 /// Where delayed messages wait, a queue for each level.
 pub(crate) const SCHEDULE: &str = "SCHEDULE_TOPIC_XXXX";
-const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
+pub(crate) const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
 const HALF_DONE: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
 const CHECKED_TOO_OFTEN: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 const TIMER: &str = "rmq_sys_wheel_timer";

@@ -28,7 +28,7 @@ pub use heartbeat::{
 };
 pub use kv::{KvConfig, KvTable};
 pub use lock::{LockBatch, LockBatchResponse, MessageQueue, UnlockBatch};
-pub use offset::ConsumerOffsets;
+pub use offset::{ConsumerOffsets, DelayOffsets};
 pub use register::{RegisterBrokerBody, RegisterBrokerError, TopicConfigWrapper};
 pub use route::{BrokerData, ClusterInfo, QueueData, TopicList, TopicRoute};
 pub use stats::{ConsumeStats, OffsetWrapper};

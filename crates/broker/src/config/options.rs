@@ -8,6 +8,7 @@ use protocol::options::{OptionValue, Positive};
 use protocol::{option_enum, options};
 
 use super::{Config, Role};
+use crate::limits;
 
 #[cfg(test)]
 mod tests;
@@ -101,6 +102,48 @@ impl OptionValue for Hours {
     }
 }
 
+/// Delays in ms, the first for level 1, as `1s 5s 10s 30s 1m 2h 1d`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayLevels(pub Vec<i64>);
+
+/// Units of a delay, the longest first.
+const DELAY_UNITS: [(char, i64); 4] = [
+    ('d', 86_400_000),
+    ('h', 3_600_000),
+    ('m', 60_000),
+    ('s', 1_000),
+];
+
+impl OptionValue for DelayLevels {
+    fn kind() -> String {
+        format!(
+            "delays like 30s, 5m, 2h or 1d, separated by blanks, at most {} of them",
+            limits::DELAY_LEVELS_MAX
+        )
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let delay = |text: &str| {
+            let unit = text.chars().next_back()?;
+            let number = text.strip_suffix(unit)?;
+            let (_, unit_ms) = DELAY_UNITS.iter().find(|(known, _)| *known == unit)?;
+            i64::from(number.parse::<u32>().ok()?).checked_mul(*unit_ms)
+        };
+        let levels: Vec<i64> = text.split_whitespace().map(delay).collect::<Option<_>>()?;
+        let known = (1..=limits::DELAY_LEVELS_MAX).contains(&levels.len());
+        known.then_some(DelayLevels(levels))
+    }
+
+    fn show(&self) -> String {
+        let delay = |ms: &i64| {
+            let fits = |(_, unit_ms): &&(char, i64)| *ms != 0 && ms % unit_ms == 0;
+            let (unit, unit_ms) = DELAY_UNITS.iter().find(fits).unwrap_or(&('s', 1_000));
+            format!("{}{unit}", ms / unit_ms)
+        };
+        self.0.iter().map(delay).collect::<Vec<_>>().join(" ")
+    }
+}
+
 options! {
     /// The broker's part of a configuration file.
     pub struct Options {
@@ -161,6 +204,11 @@ options! {
         server_side_reset: bool = "useServerSideResetOffset" or true;
         /// Replies of request-reply are stored too, in the cluster's reply topic.
         store_replies: bool = "storeReplyMessageEnable" or true;
+        /// Delays of the levels that a message may ask for, the first for level 1.
+        delay_levels: DelayLevels = "messageDelayLevel" or DelayLevels(store::Config::new("").delay_levels_ms);
+        /// Time between two writes of how far each delay level is delivered, at most 1000: what was delivered since is delivered
+        /// again after `kill -9`.
+        delay_offsets_interval: Positive = "flushDelayOffsetInterval" or Positive(10_000), unit "ms";
         /// Consumers are told when one of their group comes or goes.
         notify_members: bool = "notifyConsumerIdsChangedEnable" or true;
         /// Bytes that one pull returns at most while what it reads is new.
@@ -287,6 +335,12 @@ impl Options {
         config.lite_pull_enabled = self.lite_pull_enabled;
         config.server_side_reset = self.server_side_reset;
         config.store_replies = self.store_replies;
+        config
+            .store
+            .delay_levels_ms
+            .clone_from(&self.delay_levels.0);
+        config.delay_offsets_interval =
+            ms(self.delay_offsets_interval).min(DELAY_OFFSETS_INTERVAL_MAX);
         config.notify_members = self.notify_members;
         config.flush_interval = ms(self.flush_interval);
         config.sync_flush_timeout = ms(self.sync_flush_timeout);
@@ -373,6 +427,9 @@ impl Options {
         store.sync_flush = self.flush_disk_type == FlushDiskType::SyncFlush;
     }
 }
+
+/// Apache's default of ten seconds would be so many seconds of messages delivered twice.
+const DELAY_OFFSETS_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
 /// A consume queue file holds whole entries.
 const QUEUE_ENTRY_BYTES: usize = 20;

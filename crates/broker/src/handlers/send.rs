@@ -8,7 +8,9 @@ use protocol::bodies::TopicConfig;
 use protocol::codes::{request, response};
 use protocol::headers::send::{SendMessage, SendMessageResponse, SendMessageV2, SendRefused};
 use protocol::message_id::MessageId;
+use protocol::properties;
 use protocol::record::{BatchMessage, Record, messages_of_batch};
+use protocol::tags::tags_code;
 use protocol::text::Text;
 use protocol::{LogOffset, QueueOffset};
 use remoting::{Body, ReplyTo, Request};
@@ -155,6 +157,7 @@ impl Sends {
         let producer = || request.peer().remote_addr().to_string();
         let queue_id = checks::queue(header.queue_id, &config, || broker.next_turn(), producer)?;
         checks::transaction(header.sys_flag)?;
+        checks::inner_batch(header.sys_flag)?;
         match topic.strip_prefix(topics::RETRY_PREFIX) {
             Some(group) if is_dead_letter(broker, group, header)? => {
                 let target = dead_letters(broker, group)?;
@@ -194,7 +197,7 @@ impl Sends {
             Some(fresh_key),
         )?;
         let levels_ms = &broker.config.store.delay_levels_ms;
-        let detour = match seen.delayed {
+        let detour = match seen.delay_level.is_some() {
             true => delay::divert(
                 levels_ms,
                 &target.topic,
@@ -221,8 +224,13 @@ impl Sends {
             message.properties.len(),
             broker.config.message_bytes_max,
         )?;
+        // It has to fit where it waits and where it is delivered.
+        let longer = match topic.len() > target.topic.len() {
+            true => topic,
+            false => &*target.topic,
+        };
         checks::record(
-            topic,
+            longer,
             message.body.len(),
             message.properties.len(),
             broker.config.record_bytes_max(),
@@ -251,6 +259,7 @@ impl Sends {
         )?;
         let no_key = None::<fn() -> String>;
         let seen = checks::rewrite(&mut self.properties, &broker.identity.own(), no_key)?;
+        checks::batch_properties(self.properties.len(), &seen)?;
         // All of them are checked before the first one is pushed. Joined properties may be many times what came in, so
         // they are made again rather than kept.
         let record_max = broker.config.record_bytes_max();
@@ -262,13 +271,14 @@ impl Sends {
             combined.clear();
             combined.extend_from_slice(message.properties);
             checks::join(&mut combined, &self.properties);
-            let (body, properties) = (message.body.len(), combined.len());
-            checks::lengths(body, properties, broker.config.message_bytes_max)?;
-            bytes += checks::record(&target.topic, body, properties, record_max)?;
+            let (body, extra) = (message.body.len(), combined.len());
+            checks::batched(body, extra, broker.config.message_bytes_max)?;
+            bytes += checks::record(&target.topic, body, extra, record_max)?;
             if bytes > limits::BATCH_RECORDS_BYTES_MAX {
                 return Err(Unacceptable::BatchRecords(limits::BATCH_RECORDS_BYTES_MAX).into());
             }
-            tags_codes.push(checks::inspect(&combined)?.0.tags_code);
+            let tags = properties::find(&combined, properties::TAGS);
+            tags_codes.push(tags.map_or(0, tags_code));
         }
         let messages = messages_of_batch(request.body()).flatten();
         for (message, tags_code) in messages.zip(tags_codes) {
@@ -483,10 +493,12 @@ impl From<Unacceptable> for Refusal {
             Unacceptable::Length { .. }
             | Unacceptable::Record { .. }
             | Unacceptable::BatchToRetry(_)
+            | Unacceptable::BatchDelayed(_)
             | Unacceptable::Unsupported { .. } => response::MESSAGE_ILLEGAL,
             Unacceptable::BatchLength { .. }
             | Unacceptable::BatchRecords(_)
-            | Unacceptable::Batch(_) => response::SYSTEM_ERROR,
+            | Unacceptable::Batch(_)
+            | Unacceptable::DelayLevel(_) => response::SYSTEM_ERROR,
         };
         Refusal::new(code, error.to_string())
     }

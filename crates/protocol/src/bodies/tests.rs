@@ -54,6 +54,9 @@ fn bodies_are_written_as_java_writes_them() {
     check::<ConsumerOffsets>(
         r#"{"dataVersion":{"counter":0,"stateVersion":0,"timestamp":7},"offsetTable":{"t@g":{0:1,1:2}}}"#,
     );
+    check::<DelayOffsets>(
+        r#"{"dataVersion":{"counter":6,"stateVersion":0,"timestamp":7},"offsetTable":{1:7,3:4,18:0}}"#,
+    );
 }
 
 #[test]

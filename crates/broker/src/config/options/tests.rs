@@ -230,3 +230,29 @@ fn every_option_has_words_and_no_two_share_a_name() {
     names.dedup();
     assert_eq!(names.len(), count);
 }
+
+#[test]
+fn delay_levels_are_counted_from_the_first() {
+    let config = config("messageDelayLevel= 0s 30s  5m 2h 1d\n");
+    assert_eq!(
+        config.store.delay_levels_ms,
+        [0, 30_000, 300_000, 7_200_000, 86_400_000]
+    );
+    let many = "1s ".repeat(65);
+    for bad in [
+        "1",
+        "1x",
+        "s",
+        "-1s",
+        "1s,2s",
+        "1.5s",
+        "99999999999s",
+        &many,
+    ] {
+        let error = load(&format!("messageDelayLevel={bad}\n")).unwrap_err();
+        assert!(error.contains("delays like 30s"), "{bad}: {error}");
+    }
+    let default = Options::default().config(Path::new("/x")).unwrap();
+    assert_eq!(default.store.delay_levels_ms.len(), 18);
+    assert_eq!(default.delay_offsets_interval.as_millis(), 1_000);
+}

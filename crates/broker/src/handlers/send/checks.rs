@@ -48,6 +48,12 @@ pub(crate) enum Unacceptable {
     BatchToRetry(String),
     #[error("{0}")]
     Batch(String),
+    #[error("property DELAY: \"{0}\" is no delay level, expected an integer")]
+    DelayLevel(String),
+    #[error(
+        "the message is illegal: a batch with a delay level (DELAY={0}); delays are for single messages"
+    )]
+    BatchDelayed(String),
     #[error(
         "{what} ({property}={value}) are not supported by this build of Skylark yet; the message was not stored"
     )]
@@ -165,13 +171,40 @@ pub(crate) fn batch(topic: &str, body: usize, body_max: usize) -> Result<(), Una
         return Err(Unacceptable::BatchLength { body_max, body });
     }
     if body == 0 {
-        return Err(Unacceptable::Length {
-            body_max,
-            body,
-            properties: 0,
-        });
+        return Err(Unacceptable::Batch("a batch without messages".to_owned()));
     }
     Ok(())
+}
+
+/// Checks what applies to every message of a batch. Apache takes a delay of a single one of them, and does not delay it.
+pub(crate) fn batch_properties(bytes: usize, seen: &Seen) -> Result<(), Unacceptable> {
+    if let Some(level) = &seen.delay_level {
+        return Err(Unacceptable::BatchDelayed(level.clone()));
+    }
+    if bytes > limits::PROPERTIES_BYTES_MAX {
+        let bytes_max = limits::PROPERTIES_BYTES_MAX;
+        let cause = "Properties size of messageExtBatch exceeded!";
+        let cause = format!("{cause} The batch has {bytes}B of them, limit {bytes_max}B");
+        return Err(Unacceptable::Batch(cause));
+    }
+    Ok(())
+}
+
+/// Checks one message of a batch; it may be empty.
+pub(crate) fn batched(body: usize, properties: usize, body_max: usize) -> Result<(), Unacceptable> {
+    lengths(body.max(1), properties, body_max)
+}
+
+/// A send whose sys flag says that its body is a batch to be kept as one record.
+pub(crate) fn inner_batch(flag: i32) -> Result<(), Unacceptable> {
+    match flag & sys_flag::INNER_BATCH {
+        0 => Ok(()),
+        bits => Err(Unacceptable::Unsupported {
+            what: "batches kept as one record",
+            property: "sysFlag",
+            value: bits.to_string(),
+        }),
+    }
 }
 
 /// A send whose sys flag says that it is a half message or the end of a transaction.
@@ -198,8 +231,8 @@ pub(crate) struct Own<'a> {
 pub(crate) struct Seen {
     pub(crate) unique_key: Option<String>,
     pub(crate) tags_code: i64,
-    /// It may be for later.
-    pub(crate) delayed: bool,
+    /// It is for later.
+    pub(crate) delay_level: Option<String>,
 }
 
 /// Reads properties as a client sent them; refuses what must not be stored like an ordinary message.
@@ -207,7 +240,7 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
     let mut seen = Seen {
         unique_key: None,
         tags_code: 0,
-        delayed: false,
+        delay_level: None,
     };
     let mut overridden = false;
     for (name, value) in properties::iter(incoming) {
@@ -226,7 +259,17 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
             properties::TRAN_MSG if value.eq_ignore_ascii_case("true") => {
                 return Err(unsupported("transactional messages", properties::TRAN_MSG));
             }
-            properties::DELAY => seen.delayed = true,
+            properties::DELAY => {
+                let level = value.parse::<i32>();
+                let level = level.map_err(|_| Unacceptable::DelayLevel(value.to_owned()))?;
+                seen.delay_level = (level > 0).then(|| value.to_owned());
+            }
+            properties::INNER_NUM => {
+                return Err(unsupported(
+                    "batches kept as one record",
+                    properties::INNER_NUM,
+                ));
+            }
             properties::TIMER_DELAY_SEC => {
                 return Err(unsupported("delayed messages", properties::TIMER_DELAY_SEC));
             }

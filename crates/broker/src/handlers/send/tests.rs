@@ -299,6 +299,84 @@ async fn a_batch_is_stored_message_by_message() {
     fixture.stop().await;
 }
 
+/// Codes as the running 5.3.3 answers; all of a batch or nothing.
+#[tokio::test]
+async fn what_is_refused_of_a_batch_and_what_is_not() {
+    let fixture = Fixture::with(|config| config.message_bytes_max = 868).await;
+    let client = fixture.client().await;
+    let batch_of = |texts: &[(&str, &str)]| {
+        let parts = texts.iter().map(|(body, text)| part(body, text));
+        String::from_utf8(parts.collect::<Vec<_>>().concat()).unwrap()
+    };
+    let two = batch_of(&[("one", ""), ("two", "UNIQ_KEY\u{1}u2\u{2}")]);
+    let much = "p".repeat(32_768);
+    // A message takes 22 bytes besides its body.
+    let (fits, does_not) = ("z".repeat(846), "z".repeat(847));
+    let cases: &[(&str, &str, &str, (i32, &str))] = &[
+        ("i", "DELAY\u{1}1\u{2}", &two, (13, "DELAY=1")),
+        ("i", "DELAY\u{1}0\u{2}", &two, (0, "")),
+        ("i", "DELAY\u{1}abc\u{2}", &two, (1, "abc")),
+        ("i", "INNER_NUM\u{1}2\u{2}", &two, (13, "INNER_NUM=2")),
+        ("i", &format!("a\u{1}{much}"), &two, (1, "Properties size")),
+        ("f", "4", &two, (13, "")),
+        ("f", "8", &two, (13, "")),
+        ("f", "128", &two, (13, "sysFlag=128")),
+        (
+            "b",
+            "%RETRY%g",
+            &two,
+            (13, "does not support retry group %RETRY%g"),
+        ),
+        ("b", "%DLQ%g", &two, (0, "")),
+        (
+            "b",
+            "SCHEDULE_TOPIC_XXXX",
+            &two,
+            (16, "SCHEDULE_TOPIC_XXXX"),
+        ),
+        ("e", "99", &two, (29, "queueId[99]")),
+        ("g", "5", "", (1, "")),
+        ("g", "5", &two[..two.len() - 3], (1, "")),
+        ("g", "5", "garbage!garbage!garbage!", (1, "")),
+        ("g", "5", &format!("{two}\0\0"), (1, "")),
+        ("g", "5", &batch_of(&[(&fits, "")]), (0, "")),
+        (
+            "g",
+            "5",
+            &batch_of(&[(&does_not, "")]),
+            (1, "message body size exceeded"),
+        ),
+        ("g", "5", &batch_of(&[("", ""), ("x", "")]), (0, "")),
+        // What a single message of it says of delays and transactions is kept and has no effect.
+        (
+            "g",
+            "5",
+            &batch_of(&[("x", "DELAY\u{1}1\u{2}"), ("x", "DELAY\u{1}x")]),
+            (0, ""),
+        ),
+        (
+            "g",
+            "5",
+            &batch_of(&[("x", "TRAN_MSG\u{1}true\u{2}")]),
+            (0, ""),
+        ),
+    ];
+    let mut expected = 0;
+    for (name, value, body, expect) in cases {
+        let changes = [("m", Some("true")), (*name, Some(*value))];
+        let reply = client
+            .check(SEND_BATCH_MESSAGE, &fields(&changes), body, *expect)
+            .await;
+        let ids = field(&reply, "msgId").unwrap_or_default();
+        if *name != "b" {
+            expected += ids.split(',').filter(|id| !id.is_empty()).count();
+        }
+    }
+    assert_eq!(stored(&fixture, "Orders", 0).len(), expected);
+    assert_eq!(expected, 8);
+    fixture.stop().await;
+}
+
 #[tokio::test]
 async fn a_batch_does_not_grow_without_bound_by_its_own_properties() {
     let fixture = Fixture::start().await;

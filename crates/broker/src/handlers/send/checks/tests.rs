@@ -178,7 +178,7 @@ fn a_batch_gets_no_key_of_its_own() {
         Seen {
             unique_key: None,
             tags_code: 0,
-            delayed: false,
+            delay_level: None,
         }
     );
     assert_eq!(
@@ -234,7 +234,7 @@ fn batches_that_are_refused() {
     for (topic, body, code) in [
         ("Orders", 100, None),
         ("Orders", 101, Some(1)),
-        ("Orders", 0, Some(13)),
+        ("Orders", 0, Some(1)),
         ("%RETRY%g", 1, Some(13)),
     ] {
         let refusal = batch(topic, body, 100).err().map(Refusal::from);
