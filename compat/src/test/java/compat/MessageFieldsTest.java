@@ -4,12 +4,17 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.Random;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.zip.CRC32;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.compression.CompressionType;
+import org.apache.rocketmq.common.compression.CompressorFactory;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageClientExt;
 import org.apache.rocketmq.common.message.MessageDecoder;
@@ -146,6 +151,41 @@ class MessageFieldsTest {
         assertArrayEquals(body, got.getBody());
         assertEquals(crc(body), got.getBodyCRC());
         assertEquals(0, got.getSysFlag() & MessageSysFlag.COMPRESSED_FLAG);
+    }
+
+    @Test
+    void everyCompressionPassesUntouched() throws Exception {
+        String topic = Apps.fresh("compressions");
+        byte[] body = "compress me, ".repeat(10_000).getBytes();
+        Map<CompressionType, Integer> bits = Map.of(CompressionType.LZ4, 0x100, CompressionType.ZSTD, 0x200, CompressionType.ZLIB, 0x300);
+        Map<String, CompressionType> sent = new HashMap<>();
+        DefaultMQProducer asker = apps.producer();
+        for (CompressionType type : CompressionType.values()) {
+            DefaultMQProducer producer = apps.newProducer();
+            producer.setCompressType(type);
+            producer.start();
+            SendResult result = Apps.send(producer, new Message(topic, body), 0);
+            sent.put(result.getMsgId(), type);
+            ViewMessageRequestHeader header = new ViewMessageRequestHeader();
+            header.setOffset(MessageDecoder.decodeMessageId(result.getOffsetMsgId()).getOffset());
+            RemotingCommand view = Apps.api(producer).getRemotingClient().invokeSync(Apps.brokerOf(producer, result.getMessageQueue()),
+                RemotingCommand.createRequestCommand(RequestCode.VIEW_MESSAGE_BY_ID, header), 10_000);
+            ByteBuffer record = ByteBuffer.wrap(view.getBody());
+            int sysFlag = record.getInt(MessageDecoder.SYSFLAG_POSITION);
+            assertEquals(MessageSysFlag.COMPRESSED_FLAG | bits.get(type), sysFlag & (MessageSysFlag.COMPRESSED_FLAG | 0x700), type.toString());
+            byte[] stored = new byte[record.getInt(84)];
+            record.get(88, stored);
+            assertTrue(stored.length < body.length / 10);
+            assertArrayEquals(body, CompressorFactory.getCompressor(type).decompress(stored));
+            assertArrayEquals(body, asker.viewMessage(topic, result.getOffsetMsgId()).getBody());
+        }
+        Inbox inbox = new Inbox();
+        apps.consumer(Apps.fresh("compressions-group"), topic, "*", inbox);
+        inbox.await(sent.size());
+        assertEquals(sent.keySet(), inbox.messages.stream().map(MessageExt::getMsgId).collect(Collectors.toSet()));
+        for (MessageExt message : inbox.messages) {
+            assertArrayEquals(body, message.getBody(), sent.get(message.getMsgId()).toString());
+        }
     }
 
     private MessageExt receiveOne(String topic) throws Exception {
