@@ -2,8 +2,11 @@ package compat;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import org.apache.rocketmq.client.consumer.AckCallback;
@@ -188,6 +191,54 @@ class PopTest {
         assertEquals(List.of("at last"), bodies(answer.messages));
         assertTrue(answer.result.getPopTime() - answer.messages.get(0).getStoreTimestamp() < 3000);
         assertEquals(AckStatus.OK, popper.ack(answer.messages.get(0)));
+    }
+
+    /** Four at once, each tenth message left lying the first time: that one comes twice, all others once. */
+    @Test
+    void nothingLostNothingTwice() throws Exception {
+        Popper popper = popper("popload");
+        int count = 400;
+        List<Message> lot = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            lot.add(new Message(popper.topic, Integer.toString(i).getBytes()));
+            if (lot.size() == 50) {
+                popper.producer.send(lot, new MessageQueue(popper.topic, popper.queue.getBrokerName(), i / 50 % 4));
+                lot.clear();
+            }
+        }
+        Map<String, Integer> attempts = new ConcurrentHashMap<>();
+        List<String> wrong = new CopyOnWriteArrayList<>();
+        List<Thread> threads = new ArrayList<>();
+        for (int i = 0; i < 4; i++) {
+            Thread thread = new Thread(() -> {
+                long deadline = System.currentTimeMillis() + 60_000;
+                try {
+                    while (attempts.values().stream().mapToInt(n -> n).sum() < count + count / 10 && System.currentTimeMillis() < deadline) {
+                        for (MessageExt message : popper.pop(8, 6000, 500).messages) {
+                            String body = new String(message.getBody());
+                            int attempt = attempts.merge(body, 1, Integer::sum);
+                            if (attempt != message.getReconsumeTimes() + 1) {
+                                wrong.add(body + " is said to be tried " + message.getReconsumeTimes() + " times, but came " + attempt);
+                            }
+                            if ((attempt > 1 || Integer.parseInt(body) % 10 != 0) && popper.ack(message) != AckStatus.OK) {
+                                wrong.add(body + " was not acknowledged");
+                            }
+                        }
+                    }
+                } catch (Exception e) {
+                    wrong.add(e.toString());
+                }
+            });
+            thread.start();
+            threads.add(thread);
+        }
+        for (Thread thread : threads) {
+            thread.join();
+        }
+        assertEquals(List.of(), wrong);
+        assertEquals(count, attempts.size());
+        attempts.forEach((body, attempt) -> assertEquals(Integer.parseInt(body) % 10 == 0 ? 2 : 1, attempt, body));
+        assertEquals(List.of(), popper.pop(32, 6000, 0).messages);
     }
 
     @Test
