@@ -28,7 +28,7 @@ use crate::offsets::Offsets;
 use crate::registration::Registration;
 use crate::tasks::Tasks;
 use crate::threads::Bell;
-use crate::topics::{NotCreated, RETRY_PREFIX, Topics};
+use crate::topics::{NotCreated, RETRY_PREFIX, Topics, UNIT, UNIT_SUBSCRIBED};
 use crate::unique_key::UniqueKeys;
 
 /// A running broker: built by [`crate::start`], shared by every connection, thread and task.
@@ -105,9 +105,6 @@ impl Broker {
         topic: &str,
         header: &SendMessageV2<'_>,
     ) -> Result<Arc<TopicConfig>, NotCreated> {
-        /// Bits of a topic's sys flag for deployments in units.
-        const UNIT: i32 = 1;
-        const UNIT_SUBSCRIBED: i32 = 2;
         let retry = topic.starts_with(RETRY_PREFIX);
         let sys_flag = match (header.unit_mode.unwrap_or(false), retry) {
             (false, _) => 0,

@@ -39,6 +39,14 @@ pub(crate) fn divert(
     if level < asked {
         properties::set(properties, properties::DELAY, &level.to_string());
     }
+    // A level overrules what the message says of other delays.
+    for other in [
+        properties::TIMER_DELAY_SEC,
+        properties::TIMER_DELAY_MS,
+        properties::TIMER_DELIVER_MS,
+    ] {
+        properties::remove(properties, other);
+    }
     properties::set(properties, properties::REAL_TOPIC, topic);
     properties::set(properties, properties::REAL_QID, &queue_id.to_string());
     Some(Detour {

@@ -7,7 +7,9 @@ use remoting::{Peer, Request, Service};
 
 use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
-use crate::handlers::{answer, client, group, lock, offset, pull, query, relay, reply, reset};
+use crate::handlers::{
+    answer, client, group, lock, offset, pull, query, relay, reply, reset, send_back,
+};
 
 /// A broker as connections see it.
 pub(crate) struct Gate(pub(crate) Arc<Broker>);
@@ -64,6 +66,7 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         request::CHECK_CLIENT_CONFIG => {
             answer(request, |request| client::check_config(broker, request))
         }
+        request::CONSUMER_SEND_MSG_BACK => send_back::send_back(broker, request),
         request::QUERY_MESSAGE => answer(request, |request| query::query(broker, request)),
         request::VIEW_MESSAGE_BY_ID => answer(request, |request| query::view(broker, request)),
         request::LOCK_BATCH_MQ => answer(request, |request| lock::lock(broker, request)),

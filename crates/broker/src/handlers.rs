@@ -10,6 +10,7 @@ pub(crate) mod relay;
 pub(crate) mod reply;
 pub(crate) mod reset;
 pub(crate) mod send;
+pub(crate) mod send_back;
 
 use protocol::codes::response;
 use protocol::command::{Header, NoHeader};

@@ -7,11 +7,14 @@ use parking_lot::Mutex;
 use protocol::command::{FieldSink, Fields, Header, HeaderError, NoHeader};
 use protocol::record::Record;
 use protocol::text::Text;
+use protocol::{LogOffset, QueueOffset};
 use remoting::clock::Clock;
 use remoting::{Body, Connection, Limits, Peer, Reply, Request, Service};
+use store::ReadLimits;
 use store::disk::{Disk, SimDisk};
 use tokio::sync::mpsc;
 
+use crate::message::Message;
 use crate::{Broker, Config, Running};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -238,6 +241,66 @@ pub(crate) fn beat(client_id: &str, group: &str, expression: &str, version: i64)
         "subscriptionDataSet":[{{"topic":"Orders","subString":"{expression}","expressionType":"TAG","subVersion":{version}}}]}}],
         "producerDataSet":[],"heartbeatFingerprint":0,"withoutSub":false}}"#
     )
+}
+
+/// Everything in a queue: when it was stored, where in the log, and what.
+pub(crate) fn stored(broker: &Broker, topic: &str, queue_id: i32) -> Vec<Stored> {
+    let Some(queue) = broker.store.queue(topic, queue_id) else {
+        return Vec::new();
+    };
+    let limits = ReadLimits {
+        messages_max: 100_000,
+        hot_messages_max: 100_000,
+        hot_bytes_max: 100 << 20,
+        hot_window_bytes: i64::MAX,
+        ..ReadLimits::default()
+    };
+    let read = broker.store.read(&queue, queue.min(), &limits, |_| true);
+    let records = read.expect("the queue can be read").records;
+    let decoded = records.iter().map(|bytes| {
+        let record = Record::decode(bytes, true).expect("a record").record;
+        Stored {
+            at_ms: record.store_timestamp,
+            log_offset: record.log_offset,
+            message: Message::of(&record),
+        }
+    });
+    decoded.collect()
+}
+
+/// A message in a queue.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) at_ms: i64,
+    pub(crate) log_offset: LogOffset,
+    pub(crate) message: Message,
+}
+
+impl Stored {
+    pub(crate) fn body(&self) -> &str {
+        std::str::from_utf8(&self.message.body).expect("text")
+    }
+
+    /// A property; empty if it is not there.
+    pub(crate) fn property(&self, name: &str) -> &str {
+        self.message.property(name).unwrap_or_default()
+    }
+}
+
+/// Completes when the queue has that many messages.
+pub(crate) async fn arrived(broker: &Broker, topic: &str, queue_id: i32, count: i64) {
+    let queue = broker.store.queue_or_create(topic, queue_id);
+    let arrival = queue.expect("a name").arrival(QueueOffset(count - 1));
+    tokio::time::timeout(CALL_TIMEOUT, arrival)
+        .await
+        .expect("messages arrive");
+}
+
+/// Lets every task do what it can do now.
+pub(crate) async fn settle() {
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// The bodies of the records in an answer.

@@ -28,6 +28,10 @@ pub(crate) mod perm {
     }
 }
 
+/// Bits of a topic's sys flag for deployments in units: sent to, and consumed, across units.
+pub(crate) const UNIT: i32 = 1;
+pub(crate) const UNIT_SUBSCRIBED: i32 = 2;
+
 /// The topic whose queues and permissions new topics inherit.
 pub(crate) const AUTO_CREATE: &str = "TBW102";
 /// Prefix of the topic that holds a group's failed messages until they are tried again.

@@ -66,7 +66,7 @@ pub(crate) fn view(broker: &Broker, request: &Request) -> Result<Answer<NoHeader
     Ok(Answer::body(record))
 }
 
-fn unreadable(error: ReadError) -> Refusal {
+pub(super) fn unreadable(error: ReadError) -> Refusal {
     tracing::error!(%error, "can't read the log");
     Refusal::system(error.to_string())
 }

@@ -23,6 +23,7 @@ use crate::refusal::{Refusal, SEE};
 use crate::topics::{self, NotCreated, perm};
 
 use self::checks::Unacceptable;
+use super::send_back::SAYS_MAX_TRIES;
 
 pub(crate) mod checks;
 
@@ -159,7 +160,7 @@ impl Sends {
         checks::transaction(header.sys_flag)?;
         checks::inner_batch(header.sys_flag)?;
         match topic.strip_prefix(topics::RETRY_PREFIX) {
-            Some(group) if is_dead_letter(broker, group, header)? => {
+            Some(group) if is_dead_letter(broker, request, group, header)? => {
                 let target = dead_letters(broker, group)?;
                 self.find(broker, &target.topic);
                 Ok(target)
@@ -339,6 +340,7 @@ fn push(
 /// must not overtake it.
 fn is_dead_letter(
     broker: &Broker,
+    request: &Request,
     group: &str,
     header: &SendMessageV2<'_>,
 ) -> Result<bool, Refusal> {
@@ -346,7 +348,9 @@ fn is_dead_letter(
         let remark = format!("subscription group not exist, {group} {SEE}");
         return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
     };
-    let tries_max = header.max_reconsume_times.unwrap_or(config.retry_max_times);
+    let says_max = header.max_reconsume_times;
+    let says_max = says_max.filter(|_| request.version >= SAYS_MAX_TRIES);
+    let tries_max = says_max.unwrap_or(config.retry_max_times);
     let too_often = header.reconsume_times.unwrap_or(0) > tries_max;
     Ok(too_often || broker.locks.lock().held(group, broker.clock.now_ms()))
 }

@@ -1,7 +1,8 @@
-//! SEND_MESSAGE 10, its short form SEND_MESSAGE_V2 310 and SEND_BATCH_MESSAGE 320, and their response.
+//! SEND_MESSAGE 10, its short form SEND_MESSAGE_V2 310 and SEND_BATCH_MESSAGE 320, and their response;
+//! CONSUMER_SEND_MSG_BACK 36.
 
-use crate::QueueOffset;
 use crate::text::Text;
+use crate::{LogOffset, QueueOffset};
 
 header! {
     /// SEND_MESSAGE 10 (`SendMessageRequestHeader`). Clients of other languages still use it.
@@ -122,5 +123,25 @@ header! {
         region: Text<'a> = "MSG_REGION",
         /// Whether clients should trace.
         trace_on: bool = "TRACE_ON",
+    }
+}
+
+header! {
+    /// CONSUMER_SEND_MSG_BACK 36 (`ConsumerSendMsgBackRequestHeader`). Its response has no fields.
+    pub struct SendBack<'a> {
+        /// Where the message's record begins.
+        offset: LogOffset = "offset",
+        /// The group that could not consume it.
+        group: Text<'a> = "group",
+        /// When to try again; 0 leaves it to the broker, less means never.
+        delay_level: i32 = "delayLevel",
+        /// The message's unique id.
+        origin_msg_id: Option<Text<'a>> = "originMsgId",
+        /// The topic it was consumed from.
+        origin_topic: Option<Text<'a>> = "originTopic",
+        /// Unit mode.
+        unit_mode: Option<bool> = "unitMode",
+        /// After so many tries it goes to the dead letter queue.
+        max_reconsume_times: Option<i32> = "maxReconsumeTimes",
     }
 }

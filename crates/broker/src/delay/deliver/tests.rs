@@ -11,11 +11,10 @@ use protocol::record::Record;
 use protocol::{LogOffset, QueueOffset};
 use remoting::Reply;
 use store::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
-use store::{Batch, EntryTag, ReadLimits};
+use store::{Batch, EntryTag};
 
-use crate::message::Message;
-use crate::testing::{self, Client, Fixture, NOW_MS, field};
-use crate::{Broker, Config};
+use crate::Config;
+use crate::testing::{self, Client, Fixture, NOW_MS, Stored, arrived, field, settle, stored};
 
 const SCHEDULE: &str = "SCHEDULE_TOPIC_XXXX";
 
@@ -36,49 +35,6 @@ async fn send(client: &Client, text: &str, body: &str) -> Reply {
     client.check(SEND_MESSAGE_V2, &fields, body, (0, "")).await
 }
 
-/// Everything in a queue: when it was stored, and what.
-fn stored(broker: &Broker, topic: &str, queue_id: i32) -> Vec<(i64, Message)> {
-    let Some(queue) = broker.store.queue(topic, queue_id) else {
-        return Vec::new();
-    };
-    let limits = ReadLimits {
-        messages_max: 100_000,
-        hot_messages_max: 100_000,
-        hot_bytes_max: 100 << 20,
-        hot_window_bytes: i64::MAX,
-        ..ReadLimits::default()
-    };
-    let read = broker
-        .store
-        .read(&queue, queue.min(), &limits, |_| true)
-        .unwrap();
-    let decoded = read.records.iter().map(|bytes| {
-        let record = Record::decode(bytes, true).unwrap().record;
-        (record.store_timestamp, Message::of(&record))
-    });
-    decoded.collect()
-}
-
-/// Completes when `Orders` has that many messages.
-async fn arrived(broker: &Broker, count: i64) {
-    let queue = broker.store.queue_or_create("Orders", 0).unwrap();
-    let arrival = queue.arrival(QueueOffset(count - 1));
-    tokio::time::timeout(Duration::from_secs(20), arrival)
-        .await
-        .expect("delivered");
-}
-
-/// Lets every task do what it can do now.
-async fn settle() {
-    for _ in 0..1_000 {
-        tokio::task::yield_now().await;
-    }
-}
-
-fn body(message: &Message) -> &str {
-    std::str::from_utf8(&message.body).unwrap()
-}
-
 #[tokio::test]
 async fn is_delivered_when_it_is_due_and_not_before() {
     let fixture = Fixture::start().await;
@@ -92,10 +48,10 @@ async fn is_delivered_when_it_is_due_and_not_before() {
     settle().await;
     assert_eq!(stored(broker, "Orders", 0), []);
     fixture.clock.advance(1);
-    arrived(broker, 1).await;
-    let (at_ms, message) = stored(broker, "Orders", 0).remove(0);
-    assert_eq!(at_ms, NOW_MS + 5_000);
-    let property = |name| message.property(name).unwrap_or_default().to_owned();
+    arrived(broker, "Orders", 0, 1).await;
+    let delivered = stored(broker, "Orders", 0).remove(0);
+    assert_eq!(delivered.at_ms, NOW_MS + 5_000);
+    let property = |name| delivered.property(name);
     assert_eq!(
         [
             property(properties::TAGS),
@@ -108,7 +64,7 @@ async fn is_delivered_when_it_is_due_and_not_before() {
         "Apache leaves all of them in place"
     );
     assert_eq!(
-        (message.flag, message.born_timestamp),
+        (delivered.message.flag, delivered.message.born_timestamp),
         (7, 1_700_000_000_000)
     );
     let report = fixture.broker().lateness()[0].1;
@@ -138,11 +94,8 @@ async fn what_levels_mean() {
                 Some(queue_id) => stored(fixture.broker(), SCHEDULE, queue_id),
                 None => stored(fixture.broker(), "Orders", 0),
             };
-            let (_, message) = messages
-                .into_iter()
-                .find(|(_, found)| body(found) == sent)?;
-            let kept = message.property(properties::DELAY).unwrap_or_default();
-            Some((place, kept.to_owned()))
+            let found = messages.into_iter().find(|found| found.body() == sent)?;
+            Some((place, found.property(properties::DELAY).to_owned()))
         });
         assert_eq!(found, Some((queue, kept.to_owned())), "level {level:?}");
     }
@@ -175,10 +128,10 @@ async fn many_due_at_once_come_in_order_and_once() {
         send(&client, "DELAY=1;", &number.to_string()).await;
     }
     fixture.clock.advance(3_000);
-    arrived(fixture.broker(), 500).await;
+    arrived(fixture.broker(), "Orders", 0, 500).await;
     settle().await;
     let messages = stored(fixture.broker(), "Orders", 0);
-    let bodies: Vec<_> = messages.iter().map(|(_, message)| body(message)).collect();
+    let bodies: Vec<_> = messages.iter().map(Stored::body).collect();
     let expected: Vec<_> = (0..500).map(|number| number.to_string()).collect();
     assert_eq!(bodies, expected);
     let report = fixture.broker().lateness()[0].1;
@@ -194,7 +147,7 @@ async fn the_file_is_apaches_and_a_stop_in_order_repeats_nothing() {
         send(&client, text, "x").await;
     }
     fixture.clock.advance(1_000);
-    arrived(fixture.broker(), 2).await;
+    arrived(fixture.broker(), "Orders", 0, 2).await;
     settle().await;
     let sim = fixture.stop().await;
     let file = store::Disk::Sim(sim.clone())
@@ -211,7 +164,7 @@ async fn the_file_is_apaches_and_a_stop_in_order_repeats_nothing() {
 
     let fixture = Fixture::on(sim, testing::config()).await;
     fixture.clock.advance(5_000);
-    arrived(fixture.broker(), 3).await;
+    arrived(fixture.broker(), "Orders", 0, 3).await;
     settle().await;
     assert_eq!(stored(fixture.broker(), "Orders", 0).len(), 3);
     fixture.stop().await;
@@ -230,13 +183,13 @@ async fn a_power_cut_takes_no_copy_without_bringing_the_message_back() {
     send(&client, "DELAY=1;", "x").await;
     fixture.broker().flush();
     fixture.clock.advance(1_000);
-    arrived(fixture.broker(), 1).await;
+    arrived(fixture.broker(), "Orders", 0, 1).await;
     fixture.broker().save_delays();
     let after = fixture.sim.crash(CrashKeep::None);
     fixture.stop().await;
     let fixture = Fixture::on(after, testing::config()).await;
     fixture.clock.advance(10_000);
-    arrived(fixture.broker(), 1).await;
+    arrived(fixture.broker(), "Orders", 0, 1).await;
     fixture.stop().await;
 }
 
@@ -256,7 +209,7 @@ async fn a_full_disk_delays_but_loses_nothing() {
     settle().await;
     assert_eq!(stored(fixture.broker(), "Orders", 0), []);
     fixture.sim.heal();
-    arrived(fixture.broker(), 1).await;
+    arrived(fixture.broker(), "Orders", 0, 1).await;
     fixture.stop().await;
 }
 
@@ -296,7 +249,7 @@ async fn nonsense_in_the_queue_is_passed() {
             .unwrap();
     }
     broker.append(&mut batch).unwrap();
-    arrived(broker, 1).await;
+    arrived(broker, "Orders", 0, 1).await;
     settle().await;
     assert_eq!(stored(broker, "Orders", 0).len(), 1);
     assert_eq!(stored(broker, "RMQ_SYS_TRANS_HALF_TOPIC", 0), []);
@@ -320,7 +273,7 @@ async fn a_clock_set_back_makes_nothing_early_and_holds_nothing_up() {
     settle().await;
     assert_eq!(stored(fixture.broker(), "Orders", 0), [], "not before 5 s");
     fixture.clock.advance(1);
-    arrived(fixture.broker(), 3).await;
+    arrived(fixture.broker(), "Orders", 0, 3).await;
     fixture.clock.advance(2_999);
     settle().await;
     assert_eq!(
@@ -329,7 +282,7 @@ async fn a_clock_set_back_makes_nothing_early_and_holds_nothing_up() {
         "d came 3 s later"
     );
     fixture.clock.advance(5_000);
-    arrived(fixture.broker(), 4).await;
+    arrived(fixture.broker(), "Orders", 0, 4).await;
     fixture.stop().await;
 }
 
@@ -398,7 +351,7 @@ impl Model {
         for level in 0..3 {
             let messages = stored(broker, SCHEDULE, level);
             let delay_ms = LEVELS_MS[level as usize];
-            let is_due = |(at_ms, _): &&(i64, Message)| at_ms + delay_ms <= self.now_ms;
+            let is_due = |stored: &&Stored| stored.at_ms + delay_ms <= self.now_ms;
             due[level as usize] = messages.iter().filter(is_due).count() as i64;
             queued.push(messages.len());
         }
@@ -465,10 +418,13 @@ impl Model {
         self.step(&Step::Advance(10_000)).await;
         self.fixture().broker().flush();
         let mut times: BTreeMap<usize, i64> = BTreeMap::new();
-        for (at_ms, message) in stored(self.fixture().broker(), "Orders", 0) {
-            let number: usize = body(&message).parse().unwrap();
+        for stored in stored(self.fixture().broker(), "Orders", 0) {
+            let number: usize = stored.body().parse().unwrap();
             let (sent_ms, delay_ms) = self.sent[number];
-            assert!(at_ms >= sent_ms + delay_ms, "message {number} is early");
+            assert!(
+                stored.at_ms >= sent_ms + delay_ms,
+                "message {number} is early"
+            );
             *times.entry(number).or_default() += 1;
         }
         let lost: Vec<usize> = (0..self.sent.len())
@@ -486,7 +442,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 25, ..ProptestConfig::default() })]
     #[test]
     fn nothing_is_early_lost_or_twice(
         steps in proptest::collection::vec(step(), 1..60),
