@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::apache::{SMALL_HEAP, Site};
-use crate::java::Java;
+use crate::java::{self, Java};
 use crate::shell::run_watched;
 use crate::skylark::{self, Skylark};
 use crate::tally::Tally;
@@ -71,6 +71,9 @@ pub(crate) fn run_counted(against: System, filter: &[String], tally: &mut Tally)
     }
 }
 
+/// The test class of the Spring Boot application, which is a project of its own.
+const SPRING_TEST: &str = "ShopTest";
+
 /// Runs these tests, or all, against the site.
 pub(crate) fn maven_test(
     java: &Java,
@@ -83,18 +86,33 @@ pub(crate) fn maven_test(
         System::Skylark => "skylark",
         System::Apache => "apache",
     };
-    let mut maven = java.maven();
-    maven
-        .arg("test")
-        .arg(format!("-DnamesrvAddr={}", site.namesrv()))
-        .arg(format!("-Dagainst={name}"));
-    if !filter.is_empty() {
-        maven
-            .arg(format!("-Dtest={}", filter.join(",")))
-            .arg("-Dsurefire.failIfNoSpecifiedTests=false");
-    }
+    let (spring, plain): (Vec<String>, Vec<String>) = filter
+        .iter()
+        .cloned()
+        .partition(|test| test.starts_with(SPRING_TEST));
     let before = *tally;
-    run_watched(&mut maven, |line| tally.watch(line))?;
+    let mut outcome = Ok(());
+    for (project, filter, other) in [
+        (java::compat(), &plain, &spring),
+        (java::spring(), &spring, &plain),
+    ] {
+        // A filter that names tests of the other project only leaves this one out.
+        if filter.is_empty() && !other.is_empty() {
+            continue;
+        }
+        let mut maven = java.maven_in(&project);
+        maven
+            .arg("test")
+            .arg(format!("-DnamesrvAddr={}", site.namesrv()))
+            .arg(format!("-Dagainst={name}"));
+        if !filter.is_empty() {
+            maven
+                .arg(format!("-Dtest={}", filter.join(",")))
+                .arg("-Dsurefire.failIfNoSpecifiedTests=false");
+        }
+        outcome = outcome.and(run_watched(&mut maven, |line| tally.watch(line)));
+    }
+    outcome?;
     ensure!(*tally != before, "no test of that name ran");
     Ok(())
 }

@@ -40,6 +40,11 @@ impl Java {
 
     /// Maven in compat/, saying only what matters.
     pub(crate) fn maven(&self) -> Command {
+        self.maven_in(&compat())
+    }
+
+    /// The same in another project.
+    pub(crate) fn maven_in(&self, project: &Path) -> Command {
         let mut command = Command::new("mvn");
         command.args([
             "--batch-mode",
@@ -49,7 +54,7 @@ impl Java {
         command
             .env("JAVA_HOME", &self.home)
             .env_remove("MAVEN_OPTS")
-            .current_dir(compat());
+            .current_dir(project);
         command
     }
 
@@ -81,6 +86,11 @@ impl Java {
             &format!("-Dmdep.outputFile={}", class_path_file().display()),
         ]))
     }
+}
+
+/// Where the Spring Boot application is.
+pub(crate) fn spring() -> PathBuf {
+    compat().join("spring")
 }
 
 /// Where the Maven project is.
