@@ -18,6 +18,8 @@ import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.common.MixAll;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
@@ -79,6 +81,19 @@ final class Apps implements AfterEachCallback {
         producer.setMqClientApiTimeout(10_000);
         producer.setRetryTimesWhenSendFailed(0);
         producer.setRetryTimesWhenSendAsyncFailed(0);
+        running.push(producer::shutdown);
+        return producer;
+    }
+
+    TransactionMQProducer newTransactionProducer(String group, TransactionListener listener) {
+        TransactionMQProducer producer = new TransactionMQProducer(group);
+        producer.setNamesrvAddr(NAMESRV);
+        producer.setSendMsgTimeout(20_000);
+        producer.setMqClientApiTimeout(10_000);
+        producer.setRetryTimesWhenSendFailed(0);
+        // The broker asks producers that a heartbeat has told it of; one that has just begun to send is known to it by the next.
+        producer.setHeartbeatBrokerInterval(1000);
+        producer.setTransactionListener(listener);
         running.push(producer::shutdown);
         return producer;
     }
@@ -235,6 +250,11 @@ final class Apps implements AfterEachCallback {
             }
         }
         return sum;
+    }
+
+    /** Waits until a queue ends here: Apache's broker answers a send before the queue shows it. */
+    static void awaitEnd(DefaultMQProducer producer, MessageQueue queue, long end) throws Exception {
+        eventually(20, () -> producer.maxOffset(queue) == end ? true : null);
     }
 
     /**
