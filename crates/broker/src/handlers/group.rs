@@ -131,11 +131,10 @@ fn progress(
     topic: &str,
     queue_id: i32,
 ) -> Result<OffsetWrapper, Refusal> {
-    let committed = broker
-        .offsets
-        .state
-        .read()
-        .committed(group, topic, queue_id);
+    let offsets = broker.offsets.state.read();
+    let committed = offsets.committed(group, topic, queue_id);
+    let pulled = offsets.last_pulled(group, topic, queue_id);
+    drop(offsets);
     let consumer_offset = committed.unwrap_or_default().max(QueueOffset(0));
     let queue = broker.store.queue(topic, queue_id);
     let last = QueueOffset(consumer_offset.0 - 1);
@@ -150,7 +149,7 @@ fn progress(
         broker_offset: queue.map_or(QueueOffset(0), |queue| queue.max_visible()),
         consumer_offset,
         last_timestamp: stored.unwrap_or(0),
-        pull_offset: consumer_offset,
+        pull_offset: pulled.unwrap_or_default().max(consumer_offset),
     })
 }
 

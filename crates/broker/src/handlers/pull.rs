@@ -79,13 +79,13 @@ pub(crate) fn pull(broker: &Arc<Broker>, request: Request) {
     };
     let reply = request.into_reply();
     if let Some(offset) = pull.take_reset(broker) {
-        return pull.answer_reset(reply, offset);
+        return pull.answer_reset(broker, reply, offset);
     }
     match pull.read(pull.from, &broker.store) {
         Ok(read) if wait_ms > 0 && is_at_end(read.status, pull.from) => {
             hold(broker, pull, reply, wait_ms, read)
         }
-        Ok(read) => pull.answer(reply, read),
+        Ok(read) => pull.answer(broker, reply, read),
         Err(refusal) => refuse(reply, &refusal.into()),
     }
 }
@@ -282,7 +282,7 @@ fn wait_ms(broker: &Broker, header: &PullMessage<'_>) -> i64 {
 fn hold(broker: &Arc<Broker>, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read: Read) {
     let peer = reply.peer().id();
     let Some(place) = broker.holds.place(peer) else {
-        return pull.answer(reply, read);
+        return pull.answer(broker, reply, read);
     };
     reply.hold();
     let (stopped, resets) = (broker.holds.stopped(), broker.holds.resets());
@@ -292,9 +292,9 @@ fn hold(broker: &Arc<Broker>, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read
         let _place = place;
         tokio::select! {
             biased;
-            offset = pull.reset(&holder, resets) => pull.answer_reset(reply, offset),
+            offset = pull.reset(&holder, resets) => pull.answer_reset(&holder, reply, offset),
             read = pull.wait(&holder.store, deadline, stopped) => match read {
-                Ok(read) => pull.answer(reply, read),
+                Ok(read) => pull.answer(&holder, reply, read),
                 Err(refusal) => refuse(reply, &refusal.into()),
             }
         }
@@ -372,25 +372,31 @@ impl Pull {
         }
     }
 
-    fn answer(&self, reply: ReplyTo, read: Read) {
-        let header = self.response(read.next, read.min, read.max);
+    fn answer(&self, broker: &Broker, reply: ReplyTo, read: Read) {
+        let header = self.response(broker, read.next, read.min, read.max);
         let code = code_of(read.status, self.from);
         reply.send(code, Some(name_of(read.status)), &header, read.records);
     }
 
     /// Tells the client to go on elsewhere, because an operator said so.
-    fn answer_reset(&self, reply: ReplyTo, offset: QueueOffset) {
-        let header = self.response(offset, self.queue.min(), self.queue.max_visible());
+    fn answer_reset(&self, broker: &Broker, reply: ReplyTo, offset: QueueOffset) {
+        let header = self.response(broker, offset, self.queue.min(), self.queue.max_visible());
         let (code, remark) = (response::PULL_OFFSET_MOVED, Some("OFFSET_RESET"));
         reply.send(code, remark, &header, Body::None);
     }
 
+    /// Where to go on, which is noted for tools.
     fn response(
         &self,
+        broker: &Broker,
         next: QueueOffset,
         min_offset: QueueOffset,
         max_offset: QueueOffset,
     ) -> PullMessageResponse {
+        let (group, topic) = (&self.settings.group_name, self.queue.topic());
+        let mut offsets = broker.offsets.state.write();
+        offsets.pulled(group, topic, self.queue.id(), next);
+        drop(offsets);
         PullMessageResponse {
             suggest_which_broker_id: MASTER_ID,
             next_begin_offset: next,

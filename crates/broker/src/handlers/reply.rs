@@ -27,6 +27,10 @@ mod tests;
 pub(crate) fn reply(broker: &Arc<Broker>, request: Request) {
     let pushed = match push(broker, &request) {
         Ok(pushed) => pushed,
+        // As with sends, what Apache can't even read is answered without the fields.
+        Err(refusal) if refusal.code == response::SYSTEM_ERROR => {
+            return request.refuse(refusal.code, &refusal.remark);
+        }
         Err(refusal) => return send::refuse(&broker.identity, request.into_reply(), &refusal),
     };
     let (storing, reply) = (broker.clone(), request.into_reply());

@@ -18,7 +18,7 @@ header! {
         /// Else to the first message stored at this time or later, ms since the epoch; negative: to the end.
         timestamp: i64 = "timestamp",
         /// Forwards too, where the clients do it.
-        is_force: bool = "isForce",
+        is_force: bool = "isForce" or false,
     }
 }
 

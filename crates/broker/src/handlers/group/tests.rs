@@ -6,8 +6,8 @@ use protocol::bodies::{
 };
 use protocol::codes::request::{
     GET_CONSUME_STATS, GET_CONSUMER_CONNECTION_LIST, GET_PRODUCER_CONNECTION_LIST, HEART_BEAT,
-    QUERY_SUBSCRIPTION_BY_CONSUMER, QUERY_TOPIC_CONSUME_BY_WHO, QUERY_TOPICS_BY_CONSUMER,
-    UPDATE_CONSUMER_OFFSET,
+    PULL_MESSAGE, QUERY_SUBSCRIPTION_BY_CONSUMER, QUERY_TOPIC_CONSUME_BY_WHO,
+    QUERY_TOPICS_BY_CONSUMER, UPDATE_CONSUMER_OFFSET,
 };
 use protocol::command::VERSION;
 use protocol::fastjson;
@@ -123,6 +123,22 @@ async fn progress_is_told_by_queue() {
         ];
         assert_eq!(queues, expect, "{fields:?}");
     }
+    let pull = [
+        ("consumerGroup", "G"),
+        ("topic", "Orders"),
+        ("queueId", "1"),
+        ("queueOffset", "2"),
+        ("maxMsgNums", "1"),
+        ("sysFlag", "0"),
+        ("commitOffset", "0"),
+        ("suspendTimeoutMillis", "0"),
+        ("subVersion", "1"),
+    ];
+    client.check(PULL_MESSAGE, &pull, "", (0, "FOUND")).await;
+    let stats: ConsumeStats = told(&client, GET_CONSUME_STATS, &of_group).await;
+    let at = stats.offset_table.values().nth(1).expect("queue 1");
+    assert_eq!((at.consumer_offset.0, at.pull_offset.0), (2, 3));
+
     let elsewhere = [("consumerGroup", "G"), ("topic", "BenchmarkTest")];
     let stats: ConsumeStats = told(&client, GET_CONSUME_STATS, &elsewhere).await;
     assert!(

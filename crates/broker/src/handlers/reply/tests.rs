@@ -223,7 +223,8 @@ async fn what_is_no_reply_is_refused() {
         let reply = replier
             .check(SEND_REPLY_MESSAGE_V2, &fields(&[change]), "x", expect)
             .await;
-        assert_eq!(field(&reply, "TRACE_ON").as_deref(), Some("true"));
+        let read = expect.0 != 1;
+        assert_eq!(field(&reply, "TRACE_ON").is_some(), read, "{change:?}");
     }
     heard.try_recv().expect_err("nothing was pushed");
     // Properties too long to be kept are pushed all the same, as in Apache.

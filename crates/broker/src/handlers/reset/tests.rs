@@ -198,7 +198,7 @@ async fn what_can_not_be_reset_is_named() {
         reset(&client, more, expect).await;
     }
     let code = INVOKE_BROKER_TO_RESET_OFFSET;
-    for missing in ["group", "topic", "timestamp", "isForce"] {
+    for missing in ["group", "topic", "timestamp"] {
         let mut fields = fields(&[]);
         fields.retain(|(name, _)| *name != missing);
         let remark = format!("the custom field <{missing}> is null");
