@@ -110,8 +110,24 @@ impl Store {
         queue: &Queue,
         from: QueueOffset,
         limits: &ReadLimits,
-        mut wanted: impl FnMut(&QueueEntry) -> bool,
+        wanted: impl FnMut(&QueueEntry) -> bool,
     ) -> Result<Read, ReadError> {
+        self.read_where(queue, from, limits, wanted, |_| true)
+    }
+
+    /// The same, of those whose record is `fit` as well: what is not comes at the cost of reading it.
+    pub fn read_where(
+        &self,
+        queue: &Queue,
+        from: QueueOffset,
+        limits: &ReadLimits,
+        wanted: impl FnMut(&QueueEntry) -> bool,
+        fit: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Read, ReadError> {
+        let mut sieve = Sieve {
+            entry: wanted,
+            record: fit,
+        };
         let min = queue.min();
         let max = queue.max_visible();
         let log_end = self.log.end();
@@ -147,7 +163,7 @@ impl Store {
                     read.next = self.queues.next_file(read.next);
                     break;
                 }
-                if self.read_block(queue, &block, limits, &mut read, &mut window, &mut wanted)? {
+                if self.read_block(queue, &block, limits, &mut read, &mut window, &mut sieve)? {
                     break;
                 }
             }
@@ -163,7 +179,7 @@ impl Store {
         limits: &ReadLimits,
         read: &mut Read,
         window: &mut Window,
-        wanted: &mut impl FnMut(&QueueEntry) -> bool,
+        sieve: &mut Sieve<impl FnMut(&QueueEntry) -> bool, impl FnMut(&[u8]) -> bool>,
     ) -> Result<bool, ReadError> {
         let log_end = self.log.end();
         for (index, entry) in block.iter().enumerate() {
@@ -173,12 +189,16 @@ impl Store {
             }
             read.behind_bytes = behind;
             read.next = QueueOffset(entry.queue_offset.0 + 1);
-            let status = if !wanted(entry) {
+            let status = if !(sieve.entry)(entry) {
                 ReadStatus::NoMatchedMessage
             } else if let Some(record) = self.record_of(queue, &block[index..], window)? {
-                read.bytes += record.len();
-                read.records.push(record);
-                ReadStatus::Found
+                if (sieve.record)(&record) {
+                    read.bytes += record.len();
+                    read.records.push(detached(record, window.occupied));
+                    ReadStatus::Found
+                } else {
+                    ReadStatus::NoMatchedMessage
+                }
             } else {
                 ReadStatus::MessageWasRemoving
             };
@@ -224,7 +244,7 @@ impl Store {
                 "corrupt record skipped"
             );
         }
-        Ok(intact.then(|| detached(record, window.occupied)))
+        Ok(intact.then_some(record))
     }
 
     /// The log from the first entry's record on.
@@ -329,6 +349,12 @@ fn detached(record: Bytes, occupied: usize) -> Bytes {
         return Bytes::copy_from_slice(&record);
     }
     record
+}
+
+/// What a reader wants, by entry and then by record.
+struct Sieve<E, R> {
+    entry: E,
+    record: R,
 }
 
 /// A piece of the log.

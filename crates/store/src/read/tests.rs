@@ -58,6 +58,39 @@ fn filters_on_the_entry() {
 }
 
 #[test]
+fn filters_on_the_record() {
+    let store = store_with(10);
+    let queue = store.queue("T", 0).unwrap();
+    let mut seen = 0;
+    let mut read = |from, wanted: &dyn Fn(&str) -> bool| {
+        let three = protocol::tags::tags_code("three");
+        let limits = ReadLimits::default();
+        let read = store.read_where(
+            &queue,
+            QueueOffset(from),
+            &limits,
+            |entry| entry.tags_code == three,
+            |record| {
+                seen += 1;
+                let body = Outline::decode(record).unwrap().body;
+                wanted(std::str::from_utf8(body).unwrap())
+            },
+        );
+        let read = read.unwrap();
+        (read.status, read.records.len(), read.bytes > 0, read.next.0)
+    };
+    let found = read(0, &|body| body == "message 3");
+    assert_eq!(
+        found,
+        (ReadStatus::Found, 1, true, 10),
+        "what did not match is passed"
+    );
+    let none = read(0, &|_| false);
+    assert_eq!(none, (ReadStatus::NoMatchedMessage, 0, false, 10));
+    assert_eq!(seen, 8, "only records whose entry is wanted are looked at");
+}
+
+#[test]
 fn limits_of_one_read() {
     let store = store_with(40);
     let queue = store.queue("T", 0).unwrap();
