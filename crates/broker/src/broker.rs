@@ -1,7 +1,7 @@
 //! The broker's state in one value, and the lookups that make what is missing: topics and groups.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use protocol::QueueOffset;
@@ -18,6 +18,8 @@ use crate::address::Advertised;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::delay::Delays;
+use crate::filter::compiled::Compiled;
+use crate::filter::expressions::Expressions;
 use crate::groups::Groups;
 use crate::handlers::send::checks::Own;
 use crate::holds::Holds;
@@ -26,6 +28,7 @@ use crate::locks::Locks;
 use crate::metadata::MetadataFile;
 use crate::offsets::Offsets;
 use crate::registration::Registration;
+use crate::said::Said;
 use crate::tasks::Tasks;
 use crate::threads::Bell;
 use crate::topics::{NotCreated, RETRY_PREFIX, Topics, UNIT, UNIT_SUBSCRIBED};
@@ -43,7 +46,12 @@ pub struct Broker {
     pub(crate) offsets: Saved<Offsets>,
     pub(crate) delays: Saved<Delays>,
     pub(crate) delay_lateness: Lateness,
+    pub(crate) expressions: Arc<Saved<Expressions>>,
+    pub(crate) compiled: Compiled,
     pub(crate) clients: Mutex<Clients<Arc<Peer>>>,
+    /// Times that a client's subscriptions were others than those of its group.
+    pub(crate) mismatches: AtomicU64,
+    pub(crate) said: Said,
     pub(crate) locks: Mutex<Locks>,
     pub(crate) holds: Holds,
     pub(crate) unique_keys: UniqueKeys,
@@ -203,6 +211,11 @@ impl Broker {
             queue_id,
             topic: topic.to_owned(),
         }
+    }
+
+    /// How often a member came to a consumer group, or changed its mind, whose subscriptions are not those of the others.
+    pub fn subscription_mismatches(&self) -> u64 {
+        self.mismatches.load(Ordering::Relaxed)
     }
 
     /// Pulls that wait for a message right now.

@@ -1,6 +1,6 @@
 //! Who is connected: the members of each consumer and producer group, known by their heartbeats (34).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +10,7 @@ use protocol::bodies::{
 use protocol::command::Language;
 use protocol::tags::TagFilter;
 
-use crate::handlers::pull::is_tag;
+use crate::filter::is_tag;
 use crate::limits;
 
 #[cfg(test)]
@@ -33,25 +33,21 @@ pub(crate) struct Member<P> {
 /// A topic a group subscribes to, with its tag expression parsed.
 pub(crate) struct Subscription {
     pub(crate) data: SubscriptionData,
-    pub(crate) tags: TagFilter,
+    /// Everything, if the expression is not of tags.
+    pub(crate) tags: Arc<TagFilter>,
     /// The group has a newer one for the topic.
     replaced: AtomicBool,
 }
 
 impl Subscription {
-    pub(crate) fn new(data: SubscriptionData, tags: TagFilter) -> Subscription {
-        Subscription {
-            data,
-            tags,
-            replaced: AtomicBool::new(false),
-        }
-    }
-
     /// Of a heartbeat. What the expression says is kept once, not as the client took it apart too.
     fn of_heartbeat(data: &SubscriptionData) -> Subscription {
-        // What Apache's clients can't parse either matches nothing.
-        let tags =
-            TagFilter::parse(&data.sub_string).unwrap_or_else(|_| TagFilter::Codes(HashSet::new()));
+        let tags = match is_tag(&data.expression_type) {
+            // What Apache's clients can't parse either matches nothing.
+            true => TagFilter::parse(&data.sub_string)
+                .unwrap_or_else(|_| TagFilter::Codes(HashSet::new())),
+            false => TagFilter::All,
+        };
         let data = SubscriptionData {
             topic: data.topic.clone(),
             sub_string: data.sub_string.clone(),
@@ -59,13 +55,17 @@ impl Subscription {
             expression_type: data.expression_type.clone(),
             ..SubscriptionData::default()
         };
-        Subscription::new(data, tags)
+        Subscription {
+            data,
+            tags: Arc::new(tags),
+            replaced: AtomicBool::new(false),
+        }
     }
 
     /// As the client sent it, with the tags that were left out.
     pub(crate) fn to_data(&self) -> SubscriptionData {
         let mut data = self.data.clone();
-        if let TagFilter::Codes(codes) = &self.tags
+        if let TagFilter::Codes(codes) = &*self.tags
             && is_tag(&data.expression_type)
         {
             let tags = TagFilter::tags(&data.sub_string).map(str::to_owned);
@@ -80,13 +80,29 @@ impl Subscription {
     }
 }
 
+/// A topic of which two members of a group want different messages.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    pub(crate) topic: String,
+    /// The expression of the member that was heard of last; `None` if it does not subscribe to the topic.
+    pub(crate) this: Option<String>,
+    /// Another's.
+    pub(crate) other: Option<String>,
+}
+
+/// What one member subscribes to, by topic: type and expression.
+type Wishes = BTreeMap<String, (String, String)>;
+
 /// A consumer group with at least one member.
 pub(crate) struct ConsumerGroup<P> {
     pub(crate) broadcasting: bool,
     pub(crate) consume_type: ConsumeType,
     pub(crate) consume_from_where: ConsumeFromWhere,
+    /// The newest of any member.
     subscriptions: HashMap<String, Arc<Subscription>>,
     members: HashMap<PeerId, Member<P>>,
+    /// Of each member that said so; equal ones are one.
+    wishes: HashMap<PeerId, Arc<Wishes>>,
     /// Of the last heartbeat: lets clients leave out subscriptions that did not change.
     fingerprint: i32,
 }
@@ -102,6 +118,38 @@ impl<P> ConsumerGroup<P> {
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Member<P>> {
         self.members.values()
+    }
+
+    fn client_id(&self, id: PeerId) -> Option<&str> {
+        let member = self.members.get(&id);
+        member.map(|member| member.client_id.as_str())
+    }
+
+    /// Remembers what a member subscribes to; returns where that is news and differs from another's.
+    fn compare(&mut self, id: PeerId, subscriptions: &[SubscriptionData]) -> Option<Mismatch> {
+        let wish = |data: &SubscriptionData| {
+            let expression = (data.expression_type.clone(), data.sub_string.clone());
+            (data.topic.clone(), expression)
+        };
+        let subscriptions = subscriptions.iter().take(limits::SUBSCRIPTIONS_MAX);
+        let wishes: Wishes = subscriptions.map(wish).collect();
+        if self.wishes.get(&id).is_some_and(|known| **known == wishes) {
+            return None;
+        }
+        self.wishes.remove(&id);
+        let (mut same, mut mismatch) = (None, None);
+        for (other_id, other) in &self.wishes {
+            let is_itself = || self.client_id(id) == self.client_id(*other_id);
+            if **other == wishes {
+                same = Some(other.clone());
+            // It may have come back before its old connection is gone.
+            } else if mismatch.is_none() && !is_itself() {
+                mismatch = difference(&wishes, other);
+            }
+        }
+        self.wishes
+            .insert(id, same.unwrap_or_else(|| Arc::new(wishes)));
+        mismatch
     }
 
     /// Takes over the subscriptions of a heartbeat; returns whether a topic came or went.
@@ -130,6 +178,25 @@ impl<P> ConsumerGroup<P> {
     }
 }
 
+/// The first topic of which two members want different messages.
+fn difference(this: &Wishes, other: &Wishes) -> Option<Mismatch> {
+    let mut topics = this.keys().chain(other.keys());
+    let topic = topics.find(|topic| this.get(*topic) != other.get(*topic))?;
+    let expression = |wishes: &Wishes| {
+        let (kind, text) = wishes.get(topic)?;
+        Some(if is_tag(kind) {
+            text.clone()
+        } else {
+            format!("{kind} {text}")
+        })
+    };
+    Some(Mismatch {
+        topic: topic.clone(),
+        this: expression(this),
+        other: expression(other),
+    })
+}
+
 /// What a consumer's heartbeat did.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Beat {
@@ -137,6 +204,8 @@ pub(crate) struct Beat {
     pub(crate) changed: bool,
     /// The client must send its subscriptions in full next time.
     pub(crate) send_subscriptions: bool,
+    /// It subscribes to something else than another member, which was not so with its last heartbeat.
+    pub(crate) mismatch: Option<Mismatch>,
 }
 
 /// The groups of a connection, each with the bytes it made us remember.
@@ -199,6 +268,7 @@ impl<P: Clone> Clients<P> {
             return Beat {
                 changed: false,
                 send_subscriptions: true,
+                mismatch: None,
             };
         }
         let group = self
@@ -210,6 +280,7 @@ impl<P: Clone> Clients<P> {
                 consume_from_where: data.consume_from_where,
                 subscriptions: HashMap::new(),
                 members: HashMap::new(),
+                wishes: HashMap::new(),
                 fingerprint,
             });
         group.broadcasting = data.message_model == MessageModel::Broadcasting;
@@ -218,14 +289,17 @@ impl<P: Clone> Clients<P> {
         let other_fingerprint = group.fingerprint != fingerprint;
         group.fingerprint = fingerprint;
         let mut changed = group.members.insert(id, member).is_none();
+        let mut mismatch = None;
         if !without_subscriptions {
             changed |= group.subscribe(&data.subscription_data_set);
+            mismatch = group.compare(id, &data.subscription_data_set);
         }
         // After a restart of the broker nobody knows what a client of the second version leaves out. Apache does not ask for it.
         let unknown = without_subscriptions && group.subscriptions.is_empty();
         Beat {
             changed,
             send_subscriptions: fingerprint == 0 || other_fingerprint || unknown,
+            mismatch,
         }
     }
 
@@ -356,6 +430,7 @@ impl<P: Clone> Clients<P> {
             return false;
         };
         let left = members.members.remove(&id).is_some();
+        members.wishes.remove(&id);
         if members.members.is_empty() {
             self.consumers.remove(group);
         }

@@ -80,6 +80,16 @@ pub struct Config {
     pub client_call_timeout: Duration,
     /// flushDelayOffsetInterval.
     pub delay_offsets_interval: Duration,
+    /// enablePropertyFilter.
+    pub property_filter_enabled: bool,
+    /// filterSupportRetry.
+    pub filter_retries: bool,
+    /// filterDataCleanTimeSpan.
+    pub filter_dead_ms_max: i64,
+    /// maxErrorRateOfBloomFilter.
+    pub filter_error_rate: i32,
+    /// expectConsumerNumUseFilter.
+    pub filter_groups: i32,
     /// notifyConsumerIdsChangedEnable.
     pub notify_members: bool,
     /// The maxTransfer… keys.
@@ -129,6 +139,11 @@ impl Config {
             store_replies: true,
             client_call_timeout: Duration::from_secs(10),
             delay_offsets_interval: Duration::from_secs(1),
+            property_filter_enabled: false,
+            filter_retries: false,
+            filter_dead_ms_max: 24 * 3_600_000,
+            filter_error_rate: 20,
+            filter_groups: 32,
             notify_members: true,
             read_limits: ReadLimits::default(),
             flush_interval: Duration::from_millis(500),

@@ -87,6 +87,11 @@ impl Broker {
             let offsets = self.offsets.state.read();
             (offsets.commits() > saved).then(|| (offsets.commits(), offsets.to_table()))
         });
+        self.expressions.state.write().clean(self.clock.now_ms());
+        self.expressions.file.save_changes(|saved| {
+            let expressions = self.expressions.state.read();
+            (expressions.changes() > saved).then(|| (expressions.changes(), expressions.to_table()))
+        });
     }
 
     /// Saves how far delay levels are delivered. What they delivered is durable first: a power cut must not take the copy of a

@@ -31,6 +31,22 @@ pub const CLIENT_BYTES_MAX: usize = 8 << 20;
 /// Topics a group may subscribe to.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
+/// Bytes of a filter expression.
+pub const EXPRESSION_BYTES_MAX: usize = 128 << 10;
+/// How deep the parts of an expression may be nested: what Java's stack takes is more, and no person writes it.
+pub const EXPRESSION_DEPTH_MAX: usize = 100;
+
+/// Expressions of requests kept compiled, of each of two generations, and the bytes of their texts. Compiled they take some ten
+/// times as much.
+pub const COMPILED_MAX: usize = 200;
+/// See [`COMPILED_MAX`].
+pub const COMPILED_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the expressions that groups subscribe with, those of groups that are gone included.
+pub const EXPRESSIONS_BYTES_MAX: usize = 32 << 20;
+
+/// Causes of warnings that are remembered, so that they are given once.
+pub const SAID_MAX: usize = 10_000;
+
 /// Messages one query by key returns at most (Apache's maxMsgsNumBatch).
 pub const QUERY_MAX: i32 = 64;
 /// Messages one pull returns at most, before the limits by bytes.

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -21,6 +21,9 @@ use crate::clients::Clients;
 use crate::config::{Config, Role};
 use crate::delay::{self, Delays};
 use crate::dispatch::Gate;
+use crate::filter::bloom::Bloom;
+use crate::filter::compiled::Compiled;
+use crate::filter::expressions::Expressions;
 use crate::groups::Groups;
 use crate::holds::Holds;
 use crate::lateness::Lateness;
@@ -28,6 +31,7 @@ use crate::locks::Locks;
 use crate::metadata::{MetadataError, MetadataFile};
 use crate::offsets::Offsets;
 use crate::registration::{self, Registration};
+use crate::said::Said;
 use crate::tasks::Tasks;
 use crate::threads::Threads;
 use crate::topics::{Boot, Topics};
@@ -216,6 +220,7 @@ fn assemble(
     let file = |name: &str| MetadataFile::new(&disk, metadata.join(name));
     let (topics_file, groups_file) = (file("topics.json"), file("subscriptionGroup.json"));
     let (offsets_file, delays_file) = (file("consumerOffset.json"), file("delayOffset.json"));
+    let filters_file = file("consumerFilter.json");
 
     let mut topics = Topics::boot(&Boot {
         cluster: &config.cluster,
@@ -237,6 +242,12 @@ fn assemble(
     let mut delays = delays_file
         .load()?
         .map_or_else(Delays::default, Delays::load);
+    let compiled = Compiled::default();
+    let bloom = Bloom::new(config.filter_error_rate, config.filter_groups);
+    let mut expressions = Expressions::new(bloom, config.filter_dead_ms_max);
+    if let Some(table) = filters_file.load()? {
+        expressions.load(table, &compiled, now_ms);
+    }
 
     for file in [&config.store.checkpoint_path, &config.store.abort_path] {
         file.parent()
@@ -279,7 +290,14 @@ fn assemble(
             file: delays_file,
         },
         delay_lateness: Lateness::default(),
+        expressions: Arc::new(Saved {
+            state: RwLock::new(expressions),
+            file: filters_file,
+        }),
+        compiled,
         clients: Mutex::new(Clients::default()),
+        mismatches: AtomicU64::new(0),
+        said: Said::default(),
         locks: Mutex::new(Locks::default()),
         holds: Holds::default(),
         unique_keys,

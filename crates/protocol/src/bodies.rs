@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod connections;
+pub mod filter;
 pub mod group;
 pub mod heartbeat;
 pub mod kv;
@@ -18,6 +19,7 @@ pub use calls::{ConsumerStatus, ResetOffsetBody, ResetOffsetBodyForC};
 pub use connections::{
     Connection, ConsumerConnection, GroupList, ProducerConnection, SubscriptionByConsumer,
 };
+pub use filter::{BloomFilterData, ConsumerFilter, ConsumerFilters, TopicFilters};
 pub use group::{
     CustomizedRetryPolicy, ExponentialRetryPolicy, GroupRetryPolicy, GroupRetryPolicyType,
     SimpleSubscription, SubscriptionGroup, SubscriptionGroupTable,

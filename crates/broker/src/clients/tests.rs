@@ -3,16 +3,18 @@
 use protocol::bodies::{ConsumerData, MessageModel, SubscriptionData};
 use protocol::command::{Language, VERSION};
 
-use super::{Beat, Clients, Member};
+use super::{Beat, Clients, Member, Mismatch};
 use crate::limits::{CLIENT_BYTES_MAX, CLIENT_MS_MAX};
 
 const UNCHANGED: Beat = Beat {
     changed: false,
     send_subscriptions: true,
+    mismatch: None,
 };
 const CHANGED: Beat = Beat {
     changed: true,
     send_subscriptions: true,
+    mismatch: None,
 };
 
 fn member(id: u64, seen_ms: i64) -> Member<u64> {
@@ -41,6 +43,13 @@ fn subscriptions(topics: &[(&str, &str, i64)]) -> ConsumerData {
 }
 
 fn beat(clients: &mut Clients<u64>, id: u64, topics: &[(&str, &str, i64)]) -> Beat {
+    Beat {
+        mismatch: None,
+        ..beat_compared(clients, id, topics)
+    }
+}
+
+fn beat_compared(clients: &mut Clients<u64>, id: u64, topics: &[(&str, &str, i64)]) -> Beat {
     clients.consumer_beat(id, member(id, 0), &subscriptions(topics), 0, false)
 }
 
@@ -136,6 +145,7 @@ fn a_heartbeat_may_leave_out_what_the_broker_knows() {
     let known = Beat {
         changed: false,
         send_subscriptions: false,
+        mismatch: None,
     };
     assert_eq!(
         clients.consumer_beat(1, member(1, 0), &short, 77, true),
@@ -215,4 +225,53 @@ fn replies_go_to_the_last_connection_of_a_producer() {
     clients.closed(2);
     assert_eq!(clients.producer("client-2"), None);
     assert!(clients.producers("Q").is_none());
+}
+
+#[test]
+fn members_that_want_different_messages_are_noticed_once() {
+    let mut clients = Clients::default();
+    let mut mismatch =
+        |id, topics: &[(&str, &str, i64)]| beat_compared(&mut clients, id, topics).mismatch;
+    let of = |topic: &str, this: Option<&str>, other: Option<&str>| {
+        Some(Mismatch {
+            topic: topic.to_owned(),
+            this: this.map(str::to_owned),
+            other: other.map(str::to_owned),
+        })
+    };
+    assert_eq!(mismatch(1, &[("Orders", "red", 1)]), None);
+    assert_eq!(
+        mismatch(2, &[("Orders", "red", 9)]),
+        None,
+        "versions may differ"
+    );
+    let blue = [("Orders", "blue", 2)];
+    assert_eq!(mismatch(3, &blue), of("Orders", Some("blue"), Some("red")));
+    assert_eq!(mismatch(3, &blue), None, "it was told");
+    assert_eq!(mismatch(1, &[("Orders", "red", 1)]), None, "as was this");
+    let more = [("Orders", "red", 1), ("Payments", "*", 1)];
+    let found = mismatch(1, &more).expect("another topic, and the other tag");
+    assert!(
+        ["Orders", "Payments"].contains(&found.topic.as_str()),
+        "{found:?}"
+    );
+    clients.leave_consumers(3, "G");
+    clients.leave_consumers(2, "G");
+    let alone = beat_compared(&mut clients, 1, &[("Payments", "*", 1)]);
+    assert_eq!(alone.mismatch, None, "nobody else is left");
+}
+
+#[test]
+fn a_client_that_came_back_does_not_differ_from_itself() {
+    let mut clients = Clients::default();
+    let mut beat = |connection, client: u64, expression| {
+        let data = subscriptions(&[("Orders", expression, 1)]);
+        clients
+            .consumer_beat(connection, member(client, 0), &data, 0, false)
+            .mismatch
+            .is_some()
+    };
+    assert!(!beat(1, 1, "red"));
+    assert!(!beat(2, 1, "blue"), "its new connection");
+    assert!(beat(3, 2, "green"));
 }

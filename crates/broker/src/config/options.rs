@@ -209,6 +209,20 @@ options! {
         /// Time between two writes of how far each delay level is delivered, at most 1000: what was delivered since is delivered
         /// again after `kill -9`.
         delay_offsets_interval: Positive = "flushDelayOffsetInterval" or Positive(10_000), unit "ms";
+        /// Consumers may filter by SQL92 expressions on properties; they are refused otherwise.
+        property_filter_enabled: bool = "enablePropertyFilter" or false;
+        /// Retried messages are filtered again, where a group subscribes to its retry topic with an expression.
+        filter_retries: bool = "filterSupportRetry" or false;
+        /// Without effect: Apache notes beside each message which groups may want it, to read fewer of them. Here each message that an
+        /// expression is asked about is read.
+        filter_bit_map: bool = "enableCalcFilterBitMap" or false;
+        /// How long the expression of a group that is gone is kept.
+        filter_dead_span: u64 = "filterDataCleanTimeSpan" or 86_400_000, unit "ms";
+        /// Error rate of Apache's notes, kept within 1 to 99. Apache's broker only reads a `consumerFilter.json` written with the value
+        /// that it has itself.
+        filter_error_rate: i32 = "maxErrorRateOfBloomFilter" or 20, unit "percent";
+        /// Groups with expressions that Apache's notes have room for; the same holds.
+        filter_groups: Positive = "expectConsumerNumUseFilter" or Positive(32);
         /// Consumers are told when one of their group comes or goes.
         notify_members: bool = "notifyConsumerIdsChangedEnable" or true;
         /// Bytes that one pull returns at most while what it reads is new.
@@ -341,6 +355,11 @@ impl Options {
             .clone_from(&self.delay_levels.0);
         config.delay_offsets_interval =
             ms(self.delay_offsets_interval).min(DELAY_OFFSETS_INTERVAL_MAX);
+        config.property_filter_enabled = self.property_filter_enabled;
+        config.filter_retries = self.filter_retries;
+        config.filter_dead_ms_max = i64::try_from(self.filter_dead_span).unwrap_or(i64::MAX);
+        config.filter_error_rate = self.filter_error_rate;
+        config.filter_groups = self.filter_groups.0;
         config.notify_members = self.notify_members;
         config.flush_interval = ms(self.flush_interval);
         config.sync_flush_timeout = ms(self.sync_flush_timeout);

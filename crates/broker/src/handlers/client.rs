@@ -1,17 +1,22 @@
 //! Clients: HEART_BEAT 34, UNREGISTER 35, the members of a group 38, CHECK_CLIENT_CONFIG 46.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use protocol::bodies::{CheckClientConfig, ConsumerData, ConsumerIdList, Heartbeat};
+use protocol::bodies::{
+    CheckClientConfig, ConsumerData, ConsumerIdList, Heartbeat, SubscriptionData,
+};
 use protocol::command::NoHeader;
 use protocol::fastjson;
 use protocol::headers::client::{ConsumerList, HeartbeatResponse, UnregisterClient};
 use remoting::{Peer, Request};
 
-use super::pull::is_tag;
+use super::pull::not_enabled;
 use super::{Answer, body};
 use crate::broker::Broker;
-use crate::clients::Member;
+use crate::clients::{Member, Mismatch};
+use crate::filter::expressions::News;
+use crate::filter::{self, is_tag};
 use crate::refusal::Refusal;
 use crate::topics::RETRY_PREFIX;
 
@@ -84,14 +89,64 @@ fn consumer_beat(
     {
         tracing::error!(topic = retry_topic, "no room for another topic");
     }
+    if !without_subscriptions {
+        register_expressions(broker, data, &beat.client_id);
+    }
     let mut clients = broker.clients.lock();
     let done = clients.consumer_beat(peer.id(), member, data, fingerprint, without_subscriptions);
     drop(clients);
+    if let Some(mismatch) = &done.mismatch {
+        note(broker, &data.group_name, &beat.client_id, mismatch);
+    }
     if done.changed {
         tracing::info!(group = data.group_name, client = beat.client_id, peer = %peer.remote_addr(), "consumer group changed");
         broker.tell_members(&data.group_name);
     }
     done.send_subscriptions
+}
+
+/// Expressions are there before the subscriptions that need them: a pull in between would be refused.
+fn register_expressions(broker: &Broker, data: &ConsumerData, client: &str) {
+    let (group, subscriptions) = (&data.group_name, &data.subscription_data_set);
+    let unknown = broker
+        .expressions
+        .state
+        .read()
+        .unknown(group, subscriptions);
+    let Some(unknown) = unknown else {
+        return;
+    };
+    let news = News::compile(unknown, &broker.compiled, |data, error| {
+        let (topic, expression) = (&data.topic, &data.sub_string);
+        if broker.said.is_news((client, group, topic, expression)) {
+            tracing::warn!(group, topic, client, %error, "a client subscribes with a broken expression: it gets nothing");
+        }
+    });
+    let now_ms = broker.clock.now_ms();
+    let mut expressions = broker.expressions.state.write();
+    expressions.register(group, subscriptions, &news, now_ms);
+}
+
+/// Counts each, and says for each topic of a group once that its members want different messages of it: queues are shared among
+/// all members, so that each gets messages that only others want, and loses some that it wants.
+fn note(broker: &Broker, group: &str, client: &str, mismatch: &Mismatch) {
+    broker.mismatches.fetch_add(1, Ordering::Relaxed);
+    let Mismatch { topic, this, other } = mismatch;
+    if broker.said.is_news((group, topic)) {
+        let none = "no subscription";
+        let (this, other) = (
+            this.as_deref().unwrap_or(none),
+            other.as_deref().unwrap_or(none),
+        );
+        tracing::warn!(
+            group,
+            topic,
+            client,
+            this,
+            other,
+            "members of one group subscribe differently: messages will be missed"
+        );
+    }
 }
 
 /// 35: a client leaves a group before it closes its connection.
@@ -105,7 +160,7 @@ pub(crate) fn unregister(broker: &Broker, request: &Request) -> Result<Answer<No
         let group = group.to_str();
         let left = broker.clients.lock().leave_consumers(id, &group);
         if left {
-            broker.tell_members(&group);
+            after_leaving(broker, &group);
         }
     }
     Ok(Answer::done())
@@ -115,8 +170,18 @@ pub(crate) fn unregister(broker: &Broker, request: &Request) -> Result<Answer<No
 pub(crate) fn closed(broker: &Broker, peer: &Peer) {
     let groups = broker.clients.lock().closed(peer.id());
     for group in groups {
-        broker.tell_members(&group);
+        after_leaving(broker, &group);
     }
+}
+
+/// The others share the queues; if there are none, nobody uses the group's expressions any more.
+fn after_leaving(broker: &Broker, group: &str) {
+    let is_empty = broker.clients.lock().group(group).is_none();
+    if is_empty {
+        let now_ms = broker.clock.now_ms();
+        broker.expressions.state.write().unregister(group, now_ms);
+    }
+    broker.tell_members(group);
 }
 
 /// 38: the ids of a group's members, among which each of them shares the queues.
@@ -133,17 +198,26 @@ pub(crate) fn list(broker: &Broker, request: &Request) -> Result<Answer<NoHeader
     Ok(Answer::body(fastjson::to_vec(&response)))
 }
 
-/// 46: whether a subscription can be served. Tags can; SQL92 comes with enablePropertyFilter.
-pub(crate) fn check_config(_: &Broker, request: &Request) -> Result<Answer<NoHeader>, Refusal> {
+/// 46: whether a subscription can be served.
+pub(crate) fn check_config(
+    broker: &Broker,
+    request: &Request,
+) -> Result<Answer<NoHeader>, Refusal> {
     if request.body().is_empty() {
         return Ok(Answer::done());
     }
     let config: CheckClientConfig = body(request)?;
-    let kind = config.subscription_data.expression_type;
-    if is_tag(&kind) {
+    let SubscriptionData {
+        expression_type: kind,
+        sub_string: expression,
+        ..
+    } = &config.subscription_data;
+    if is_tag(kind) {
         return Ok(Answer::done());
     }
-    Err(Refusal::system(format!(
-        "The broker does not support consumer to filter message by {kind}"
-    )))
+    if !broker.config.property_filter_enabled {
+        return Err(not_enabled(kind));
+    }
+    filter::compile(&broker.compiled, kind, expression)?;
+    Ok(Answer::done())
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::QueueOffset;
-use protocol::bodies::{SubscriptionData, SubscriptionGroup, TopicConfig};
+use protocol::bodies::{SubscriptionGroup, TopicConfig};
 use protocol::codes::{request, response};
 use protocol::command::HeaderError;
 use protocol::headers::pull::{PullMessage, PullMessageResponse, PullRefused};
-use protocol::tags::TagFilter;
+use protocol::text::Text;
 use remoting::clock::{Instant, monotonic};
 use remoting::{Body, Peer, ReplyTo, Request};
 use store::{Queue, Read, ReadLimits, ReadStatus, Store};
@@ -18,9 +18,10 @@ use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::clients::Subscription;
+use crate::filter::{self, Filter, FilterError, is_tag};
 use crate::limits;
 use crate::refusal::{Refusal, SEE};
-use crate::topics::perm;
+use crate::topics::{RETRY_PREFIX, perm};
 
 #[cfg(test)]
 mod tests;
@@ -45,9 +46,15 @@ struct Pull {
     queue: Arc<Queue>,
     from: QueueOffset,
     limits: ReadLimits,
-    subscription: Arc<Subscription>,
+    wanted: Wanted,
     topic_sys_flag: i32,
     settings: Arc<SubscriptionGroup>,
+}
+
+/// Which messages, and the group's subscription that says so, if the request itself does not.
+struct Wanted {
+    filter: Filter,
+    subscription: Option<Arc<Subscription>>,
 }
 
 /// A refused pull says what forbids it.
@@ -88,11 +95,6 @@ pub(crate) fn pull(broker: &Arc<Broker>, request: Request) {
         Ok(read) => pull.answer(broker, reply, read),
         Err(refusal) => refuse(reply, &refusal.into()),
     }
-}
-
-/// Whether an expression type means tags; clients may leave it out.
-pub(crate) fn is_tag(expression_type: &str) -> bool {
-    matches!(expression_type, "" | "TAG")
 }
 
 /// Whether the next message to come is the one the client asks for.
@@ -142,7 +144,10 @@ fn check(broker: &Broker, request: &Request) -> Result<(Pull, i64), Forbidden> {
         ));
     }
     check_queue(&header, &config, request.peer())?;
-    let subscription = subscription(broker, &header, &group, &topic, &settings)?;
+    let wanted = match header.sys_flag & flag::SUBSCRIPTION {
+        0 => of_heartbeats(broker, &header, &group, &topic, &settings)?,
+        _ => of_request(broker, &header, &group, &topic, request.peer())?,
+    };
     let queue = broker
         .store
         .queue_or_create(&topic, header.queue_id)
@@ -154,7 +159,7 @@ fn check(broker: &Broker, request: &Request) -> Result<(Pull, i64), Forbidden> {
         queue,
         from: header.queue_offset,
         limits: read_limits(broker, &header),
-        subscription,
+        wanted,
         topic_sys_flag: config.topic_sys_flag,
         settings,
     };
@@ -175,52 +180,121 @@ fn check_queue(header: &PullMessage<'_>, config: &TopicConfig, peer: &Peer) -> R
     Err(Refusal::new(response::INVALID_PARAMETER, remark))
 }
 
-/// What the group wants of the topic: as the request says, or as the group's heartbeats said.
-fn subscription(
+/// What the request says that it wants. One with a broken expression gets everything, as from Apache, for which nobody wrote it so.
+fn of_request(
+    broker: &Broker,
+    header: &PullMessage<'_>,
+    group: &str,
+    topic: &str,
+    peer: &Peer,
+) -> Result<Wanted, Forbidden> {
+    let text =
+        |text: Option<Text<'_>>| text.map_or(String::new(), |text| text.to_str().into_owned());
+    let (kind, expression) = (text(header.expression_type), text(header.subscription));
+    let filter = match filter::of_request(&broker.compiled, &kind, &expression) {
+        Ok(filter) => filter,
+        Err(error @ (FilterError::Tags(..) | FilterError::Empty(_))) => {
+            return Err(Refusal::from(error).into());
+        }
+        Err(error @ (FilterError::Kind(_) | FilterError::Sql { .. })) => {
+            let client = peer.remote_addr().ip();
+            if broker.config.property_filter_enabled
+                && broker.said.is_news((client, group, topic, &expression))
+            {
+                tracing::warn!(group, topic, %client, %error, "pulls with a broken expression get all messages");
+            }
+            Filter::all()
+        }
+    };
+    allowed(broker, &kind)?;
+    Ok(Wanted {
+        filter: retried(broker, topic, &kind).unwrap_or(filter),
+        subscription: None,
+    })
+}
+
+/// Whether the type of the expression is switched on.
+fn allowed(broker: &Broker, kind: &str) -> Result<(), Refusal> {
+    if is_tag(kind) || broker.config.property_filter_enabled {
+        return Ok(());
+    }
+    Err(not_enabled(kind))
+}
+
+pub(crate) fn not_enabled(kind: &str) -> Refusal {
+    Refusal::system(format!(
+        "The broker does not support consumer to filter message by {kind}"
+    ))
+}
+
+/// The filter of a retry topic that is subscribed to with an expression, if that is to be the one of the original topic.
+fn retried(broker: &Broker, topic: &str, kind: &str) -> Option<Filter> {
+    let name = topic.strip_prefix(RETRY_PREFIX)?;
+    if !broker.config.filter_retries || is_tag(kind) {
+        return None;
+    }
+    let group = name.split_once('+').map_or(name, |(group, _)| group);
+    Some(Filter::Retried {
+        group: group.to_owned(),
+        expressions: broker.expressions.clone(),
+    })
+}
+
+/// What the group's heartbeats said that it wants.
+fn of_heartbeats(
     broker: &Broker,
     header: &PullMessage<'_>,
     group: &str,
     topic: &str,
     settings: &SubscriptionGroup,
-) -> Result<Arc<Subscription>, Forbidden> {
-    let subscription = if header.sys_flag & flag::SUBSCRIPTION != 0 {
-        of_request(header, topic)?
-    } else {
-        of_heartbeats(broker, header, group, topic, settings)?
-    };
+) -> Result<Wanted, Forbidden> {
+    let subscription = subscription(broker, header, group, topic, settings)?;
     let kind = &subscription.data.expression_type;
-    if !is_tag(kind) {
-        let remark = format!("The broker does not support consumer to filter message by {kind}");
-        return Err(Refusal::system(remark).into());
-    }
-    Ok(subscription)
-}
-
-fn of_request(header: &PullMessage<'_>, topic: &str) -> Result<Arc<Subscription>, Refusal> {
-    let expression = header
-        .subscription
-        .map(|text| text.to_str().into_owned())
-        .unwrap_or_default();
-    let tags = TagFilter::parse(&expression).map_err(|_| {
-        Refusal::new(
-            response::SUBSCRIPTION_PARSE_FAILED,
-            "parse the consumer's subscription failed",
-        )
-    })?;
-    let data = SubscriptionData {
-        topic: topic.to_owned(),
-        sub_string: expression,
-        sub_version: header.sub_version.unwrap_or(0),
-        expression_type: header
-            .expression_type
-            .map(|text| text.to_str().into_owned())
-            .unwrap_or_default(),
-        ..SubscriptionData::default()
+    let filter = match is_tag(kind) {
+        true => Filter::Tags(subscription.tags.clone()),
+        false => expression(broker, header, group, topic, &subscription)?,
     };
-    Ok(Arc::new(Subscription::new(data, tags)))
+    allowed(broker, kind)?;
+    Ok(Wanted {
+        filter: retried(broker, topic, kind).unwrap_or(filter),
+        subscription: Some(subscription),
+    })
 }
 
-fn of_heartbeats(
+/// The expression that a group subscribes with, which outlives the group.
+fn expression(
+    broker: &Broker,
+    header: &PullMessage<'_>,
+    group: &str,
+    topic: &str,
+    subscription: &Subscription,
+) -> Result<Filter, Refusal> {
+    let known = {
+        let expressions = broker.expressions.state.read();
+        let known = expressions.find(group, topic);
+        known.map(|known| (known.version, known.sql.clone()))
+    };
+    let Some((version, sql)) = known else {
+        let data = &subscription.data;
+        let compiled = filter::compile(&broker.compiled, &data.expression_type, &data.sub_string);
+        let why = compiled
+            .err()
+            .map_or(String::new(), |error| format!(" {error}"));
+        let remark = format!(
+            "The broker's consumer filter data is not exist!Your expression may be wrong!{why}"
+        );
+        return Err(Refusal::new(response::FILTER_DATA_NOT_EXIST, remark));
+    };
+    if version < header.sub_version.unwrap_or(0) {
+        return Err(Refusal::new(
+            response::FILTER_DATA_NOT_LATEST,
+            "the consumer's consumer filter data not latest",
+        ));
+    }
+    Ok(sql.map_or_else(Filter::all, Filter::Sql))
+}
+
+fn subscription(
     broker: &Broker,
     header: &PullMessage<'_>,
     group: &str,
@@ -303,10 +377,14 @@ fn hold(broker: &Arc<Broker>, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read
 
 impl Pull {
     fn read(&self, from: QueueOffset, store: &Store) -> Result<Read, Refusal> {
-        let tags = &self.subscription.tags;
-        let read = store.read(&self.queue, from, &self.limits, |entry| {
-            tags.matches(entry.tags_code)
-        });
+        let filter = &self.wanted.filter;
+        let read = store.read_where(
+            &self.queue,
+            from,
+            &self.limits,
+            |entry| filter.wants_entry(entry.tags_code),
+            |record| filter.wants_record(record),
+        );
         read.map_err(|error| {
             let (topic, queue_id) = (self.queue.topic(), self.queue.id());
             tracing::error!(topic, queue_id, from = from.0, %error, "can't read messages");
@@ -354,7 +432,8 @@ impl Pull {
                 return Ok(read);
             }
             let read = self.read(from, store)?;
-            if self.subscription.is_replaced() {
+            let subscription = self.wanted.subscription.as_ref();
+            if subscription.is_some_and(|subscription| subscription.is_replaced()) {
                 // What the old expression leaves out the new one may want: the client asks again from where it was.
                 return Ok(Read {
                     status: ReadStatus::NoMatchedMessage,

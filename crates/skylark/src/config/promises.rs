@@ -29,7 +29,7 @@ const fn other(key: &'static str, off: &'static str, missing: &'static str) -> P
     }
 }
 
-pub(super) const ALL: [Promise; 19] = [
+pub(super) const ALL: [Promise; 18] = [
     // Files of 4.x and of 5.x before 5.3.3, whose broker reads it nowhere.
     vital(
         "aclEnable",
@@ -85,11 +85,6 @@ pub(super) const ALL: [Promise; 19] = [
         "rejectPullConsumerEnable",
         "false",
         "pull consumers are served all the same",
-    ),
-    other(
-        "enablePropertyFilter",
-        "false",
-        "there are no SQL92 filters yet, a consumer that asks for one is refused",
     ),
     other(
         "enableLmq",
