@@ -96,6 +96,19 @@ impl Locks {
         }
     }
 
+    /// Gives back all that `client_id` owns of the group's: it has left.
+    pub(crate) fn release_all(&mut self, group: &str, client_id: &str) {
+        let Some(locks) = self.groups.get_mut(group) else {
+            return;
+        };
+        let before = locks.len();
+        locks.retain(|_, lock| lock.client_id != client_id);
+        self.count -= before - locks.len();
+        if locks.is_empty() {
+            self.groups.remove(group);
+        }
+    }
+
     /// Whether some client of the group holds a queue, which makes it an orderly group.
     pub(crate) fn held(&self, group: &str, now_ms: i64) -> bool {
         self.groups

@@ -93,6 +93,11 @@ pub(crate) fn send_forbidden(topic: &str) -> bool {
     SEND_FORBIDDEN.contains(&topic)
 }
 
+/// Whether messages are kept there that nobody may consume yet, or ever.
+pub(crate) fn is_hidden(topic: &str) -> bool {
+    matches!(topic, SCHEDULE | TIMER | HALF | HALF_DONE)
+}
+
 /// What the boot topics depend on.
 pub(crate) struct Boot<'a> {
     pub(crate) cluster: &'a str,

@@ -158,7 +158,19 @@ pub(crate) fn unregister(broker: &Broker, request: &Request) -> Result<Answer<No
     }
     if let Some(group) = header.consumer_group {
         let group = group.to_str();
-        let left = broker.clients.lock().leave_consumers(id, &group);
+        let client_id = header.client_id.to_str();
+        let mut clients = broker.clients.lock();
+        let left = clients.leave_consumers(id, &group);
+        let is_gone = !clients
+            .consumer_ids(&group)
+            .iter()
+            .any(|id| *id == client_id);
+        drop(clients);
+        if left && is_gone {
+            // Apache leaves them to the client's 42. One that died keeps them until they expire: it may only be cut off, and
+            // still consume what it has.
+            broker.locks.lock().release_all(&group, &client_id);
+        }
         if left {
             after_leaving(broker, &group);
         }

@@ -16,6 +16,11 @@ mod tests;
 /// 41: takes or renews locks; answers with the queues that the client owns now.
 pub(crate) fn lock(broker: &Broker, request: &Request) -> Result<Answer<NoHeader>, Refusal> {
     let wanted: LockBatch = body(request)?;
+    // Anybody may lock for a group, a member or not, as in Apache; but somebody has to.
+    if !wanted.mq_set.is_empty() {
+        named("consumerGroup", &wanted.consumer_group)?;
+        named("clientId", &wanted.client_id)?;
+    }
     let queues = wanted.mq_set.iter();
     let names = queues.flat_map(|queue| [&queue.topic, &queue.broker_name]);
     for name in names.chain([&wanted.consumer_group, &wanted.client_id]) {
@@ -42,9 +47,17 @@ pub(crate) fn lock(broker: &Broker, request: &Request) -> Result<Answer<NoHeader
 /// 42: gives locks back.
 pub(crate) fn unlock(broker: &Broker, request: &Request) -> Result<Answer<NoHeader>, Refusal> {
     let given: UnlockBatch = body(request)?;
+    named("consumerGroup", &given.consumer_group)?;
     broker
         .locks
         .lock()
         .release(&given.consumer_group, &given.client_id, &given.mq_set);
     Ok(Answer::done())
+}
+
+fn named(field: &str, name: &str) -> Result<(), Refusal> {
+    match name {
+        "" => Err(Refusal::system(format!("{field} is missing"))),
+        _ => Ok(()),
+    }
 }

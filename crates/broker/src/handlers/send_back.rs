@@ -100,6 +100,11 @@ fn failed(broker: &Broker, request: &Request) -> Result<Option<Failed>, Refusal>
     }
     let bytes = broker.store.record_at(header.offset).map_err(unreadable)?;
     let decoded = bytes.as_ref().map(|bytes| Record::decode(bytes, false));
+    // Apache takes any record, and so shows half messages and messages that are not due to whoever guesses their place.
+    let decoded = decoded.filter(|decoded| {
+        let topic = decoded.as_ref().map(|decoded| decoded.record.topic);
+        !topic.is_ok_and(topics::is_hidden)
+    });
     let Some(Ok(decoded)) = decoded else {
         return Err(Refusal::system(format!(
             "look message by offset failed, {}",

@@ -259,11 +259,17 @@ async fn what_is_refused_and_how() {
     for level in 0..18 {
         assert_eq!(stored(fixture.broker(), SCHEDULE, level), []);
     }
+    // What waits for its time can't have been consumed.
+    send_back(&client, &offset, &[], (0, "")).await;
+    let waiting = stored(fixture.broker(), SCHEDULE, 2).remove(0);
+    let waiting = waiting.log_offset.to_string();
+    send_back(&client, &waiting, &[], (1, &failed(&waiting))).await;
+    assert_eq!(stored(fixture.broker(), SCHEDULE, 2).len(), 1);
     // A group may be so long that its retry topic is no queue's name.
     let long = "g".repeat(250);
     let changes = [("group", Some(&*long))];
     send_back(&client, &offset, &changes, (1, "MESSAGE_ILLEGAL")).await;
-    assert_eq!(stored(fixture.broker(), SCHEDULE, 2), []);
+    assert_eq!(stored(fixture.broker(), SCHEDULE, 2).len(), 1);
     fixture.stop().await;
 
     let fixture = Fixture::with(|config| config.broker_permission = 4).await;
