@@ -11,6 +11,7 @@ import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.zip.CRC32;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.compression.CompressionType;
@@ -30,6 +31,7 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 /** Every field of a message as it comes to a consumer. */
@@ -151,6 +153,35 @@ class MessageFieldsTest {
         assertArrayEquals(body, got.getBody());
         assertEquals(crc(body), got.getBodyCRC());
         assertEquals(0, got.getSysFlag() & MessageSysFlag.COMPRESSED_FLAG);
+    }
+
+    @Test
+    void userPropertiesUpToTheLimit() throws Exception {
+        String topic = Apps.fresh("properties");
+        DefaultMQProducer producer = apps.producer();
+        Message message = new Message(topic, "body".getBytes());
+        for (int i = 0; i < 500; i++) {
+            message.putUserProperty("property-" + i, "value " + i);
+        }
+        message.putUserProperty("spaces and signs", " =;\t\n\"{}|@% ");
+        message.putUserProperty("rest", "x");
+        MessageExt stored = producer.viewMessage(topic, Apps.send(producer, message, 0).getOffsetMsgId());
+        for (int i = 0; i < 500; i++) {
+            assertEquals("value " + i, stored.getUserProperty("property-" + i));
+        }
+        assertEquals(" =;\t\n\"{}|@% ", stored.getUserProperty("spaces and signs"));
+        // All of them together, the broker's own included, may be 32767 bytes.
+        int room = 32767 - MessageDecoder.messageProperties2String(stored.getProperties()).length();
+        Message full = new Message(topic, "body".getBytes());
+        full.getProperties().putAll(message.getProperties());
+        full.getProperties().remove("UNIQ_KEY");
+        full.putUserProperty("rest", "x".repeat(room));
+        MessageExt kept = producer.viewMessage(topic, Apps.send(producer, full, 0).getOffsetMsgId());
+        assertEquals(room, kept.getUserProperty("rest").length());
+        full.getProperties().remove("UNIQ_KEY");
+        full.putUserProperty("rest", "x".repeat(room + 3));
+        MQBrokerException refused = assertThrows(MQBrokerException.class, () -> producer.send(full));
+        assertEquals(13, refused.getResponseCode());
     }
 
     @Test
