@@ -106,7 +106,7 @@ async fn what_levels_mean() {
         ("-1", None, "-1"),
         ("", None, ""),
     ] {
-        let text = format!("DELAY={level};TIMER_X=1;");
+        let text = format!("DELAY={level};");
         let sent = format!("level {level}");
         send(&client, &text, &sent).await;
         let found = [Some(0), Some(1), None].into_iter().find_map(|place| {
@@ -119,6 +119,12 @@ async fn what_levels_mean() {
         });
         assert_eq!(found, Some((queue, kept.to_owned())), "level {level:?}");
     }
+    send(&client, "TIMER_DELAY_SEC=9;DELAY=1;", "both").await;
+    let both = stored(fixture.broker(), SCHEDULE, 0).pop().unwrap();
+    assert_eq!(
+        (both.body(), both.property("TIMER_DELAY_SEC")),
+        ("both", "")
+    );
     for level in ["abc", " 1", "1.0", "2147483648"] {
         let text = format!("DELAY\u{1}{level}\u{2}");
         let fields = [

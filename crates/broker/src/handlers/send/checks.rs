@@ -243,6 +243,7 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
         delay_level: None,
     };
     let mut overridden = false;
+    let mut timed = None;
     for (name, value) in properties::iter(incoming) {
         let unsupported = |what, property| Unacceptable::Unsupported {
             what,
@@ -270,20 +271,19 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
                     properties::INNER_NUM,
                 ));
             }
-            properties::TIMER_DELAY_SEC => {
-                return Err(unsupported("delayed messages", properties::TIMER_DELAY_SEC));
-            }
-            properties::TIMER_DELAY_MS => {
-                return Err(unsupported("delayed messages", properties::TIMER_DELAY_MS));
-            }
-            properties::TIMER_DELIVER_MS => {
-                return Err(unsupported(
-                    "delayed messages",
-                    properties::TIMER_DELIVER_MS,
-                ));
-            }
+            properties::TIMER_DELAY_SEC => timed = Some((properties::TIMER_DELAY_SEC, value)),
+            properties::TIMER_DELAY_MS => timed = Some((properties::TIMER_DELAY_MS, value)),
+            properties::TIMER_DELIVER_MS => timed = Some((properties::TIMER_DELIVER_MS, value)),
             _ => {}
         }
+    }
+    // A level overrules other delays.
+    if let (Some((property, value)), None) = (timed, &seen.delay_level) {
+        return Err(Unacceptable::Unsupported {
+            what: "delayed messages",
+            property,
+            value: value.to_owned(),
+        });
     }
     Ok((seen, overridden))
 }
