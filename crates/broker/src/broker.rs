@@ -32,6 +32,7 @@ use crate::said::Said;
 use crate::tasks::Tasks;
 use crate::threads::Bell;
 use crate::topics::{NotCreated, RETRY_PREFIX, Topics, UNIT, UNIT_SUBSCRIBED};
+use crate::transactions::Transactions;
 use crate::unique_key::UniqueKeys;
 
 /// A running broker: built by [`crate::start`], shared by every connection, thread and task.
@@ -54,6 +55,7 @@ pub struct Broker {
     pub(crate) said: Said,
     pub(crate) locks: Mutex<Locks>,
     pub(crate) holds: Holds,
+    pub(crate) transactions: Transactions,
     pub(crate) unique_keys: UniqueKeys,
     /// The last append failed: said once, and once more when one succeeds.
     pub(crate) append_failing: AtomicBool,
@@ -277,7 +279,10 @@ impl Broker {
 
     /// How late the background features are, by name.
     pub fn lateness(&self) -> Vec<(&'static str, LatenessReport)> {
-        vec![("delay", self.delay_lateness.report())]
+        vec![
+            ("delay", self.delay_lateness.report()),
+            ("transactions", self.transactions.lateness.report()),
+        ]
     }
 
     /// A number to choose a queue by: each call the next one, so that queues fill evenly.

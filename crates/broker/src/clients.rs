@@ -407,6 +407,20 @@ impl<P: Clone> Clients<P> {
         }
     }
 
+    /// A member of a producer group to ask, another one each `turn`; `None` if none is there.
+    pub(crate) fn producing(
+        &self,
+        group: &str,
+        turn: usize,
+        is_open: impl Fn(&P) -> bool,
+    ) -> Option<P> {
+        let members = self.producers.get(group)?;
+        let from = turn.checked_rem(members.len())?;
+        let in_turn = members.values().cycle().skip(from).take(members.len());
+        let mut peers = in_turn.map(|member| &member.peer);
+        peers.find(|peer| is_open(peer)).cloned()
+    }
+
     /// The ids among which a group's queues are shared. Sorted, and each once: a client that reconnected
     /// before its old connection was gone would otherwise get two shares and consume one.
     pub(crate) fn consumer_ids(&self, group: &str) -> Vec<String> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use store::ReadLimits;
 
+use crate::transactions::half::Rules;
+
 pub mod options;
 
 /// What the broker is to its replica group.
@@ -90,6 +92,16 @@ pub struct Config {
     pub filter_error_rate: i32,
     /// expectConsumerNumUseFilter.
     pub filter_groups: i32,
+    /// rejectTransactionMessage.
+    pub reject_transactions: bool,
+    /// transactionTimeOut.
+    pub transaction_timeout: Duration,
+    /// transactionCheckInterval.
+    pub transaction_check_interval: Duration,
+    /// transactionCheckMax.
+    pub transaction_checks_max: i32,
+    /// transactionOpMsgMaxSize.
+    pub transaction_op_bytes_max: usize,
     /// notifyConsumerIdsChangedEnable.
     pub notify_members: bool,
     /// The maxTransfer… keys.
@@ -144,6 +156,11 @@ impl Config {
             filter_dead_ms_max: 24 * 3_600_000,
             filter_error_rate: 20,
             filter_groups: 32,
+            reject_transactions: false,
+            transaction_timeout: Duration::from_secs(6),
+            transaction_check_interval: Duration::from_secs(30),
+            transaction_checks_max: 15,
+            transaction_op_bytes_max: 4_096,
             notify_members: true,
             read_limits: ReadLimits::default(),
             flush_interval: Duration::from_millis(500),
@@ -152,6 +169,16 @@ impl Config {
             clean_interval: Duration::from_secs(10),
             store: store::Config::new(root),
         }
+    }
+
+    /// When producers are asked how a transaction ended.
+    pub(crate) fn transaction_rules(&self) -> Rules {
+        Rules::new(
+            self.transaction_timeout,
+            self.transaction_check_interval,
+            self.transaction_checks_max,
+            self.store.retention.file_reserved_hours,
+        )
     }
 
     /// What a message's record may be at most: the log's files end with a filler of 8 bytes.

@@ -33,6 +33,10 @@ pub(crate) fn divert(
     queue_id: i32,
     properties: &mut Vec<u8>,
 ) -> Option<Detour> {
+    // Half messages are delayed when their transaction is committed; what is put aside, never.
+    if matches!(topic, topics::HALF | topics::CHECKED_TOO_OFTEN) {
+        return None;
+    }
     let asked = level(properties::find(properties, properties::DELAY)?)?;
     let level = asked.min(levels_ms.len());
     let delay_ms = levels_ms.get(level.checked_sub(1)?)?;

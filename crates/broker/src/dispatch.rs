@@ -8,7 +8,7 @@ use remoting::{Peer, Request, Service};
 use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
 use crate::handlers::{
-    answer, client, group, lock, offset, pull, query, relay, reply, reset, send_back,
+    answer, client, group, lock, offset, pull, query, relay, reply, reset, send_back, transaction,
 };
 
 /// A broker as connections see it.
@@ -67,6 +67,10 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
             answer(request, |request| client::check_config(broker, request))
         }
         request::CONSUMER_SEND_MSG_BACK => send_back::send_back(broker, request),
+        request::END_TRANSACTION => transaction::end(broker, request),
+        request::RESUME_CHECK_HALF_MESSAGE => {
+            answer(request, |request| transaction::resume(broker, request))
+        }
         request::QUERY_MESSAGE => answer(request, |request| query::query(broker, request)),
         request::VIEW_MESSAGE_BY_ID => answer(request, |request| query::view(broker, request)),
         request::LOCK_BATCH_MQ => answer(request, |request| lock::lock(broker, request)),

@@ -83,6 +83,7 @@ impl Broker {
     /// Saves what changed, and again what could not be saved at its time.
     pub(crate) fn save_metadata(&self) {
         self.save_topics_and_groups();
+        self.transactions.save();
         self.offsets.file.save_changes(|saved| {
             let offsets = self.offsets.state.read();
             (offsets.commits() > saved).then(|| (offsets.commits(), offsets.to_table()))

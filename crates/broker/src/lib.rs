@@ -30,6 +30,7 @@ mod tasks;
 mod testing;
 mod threads;
 mod topics;
+mod transactions;
 mod unique_key;
 
 pub use address::AddressError;

@@ -47,6 +47,17 @@ pub const EXPRESSIONS_BYTES_MAX: usize = 32 << 20;
 /// Causes of warnings that are remembered, so that they are given once.
 pub const SAID_MAX: usize = 10_000;
 
+/// Half messages without an end, of all producers together; more are refused until some have ended. Apache has no bound.
+pub const OPEN_HALVES_MAX: usize = 1_000_000;
+/// Ends of transactions that wait to be worked off (Apache's endTransactionPoolQueueCapacity).
+pub const ENDS_MAX: usize = 100_000;
+/// Half messages that a start has to read at least before an open one far back is moved to the end of the queue.
+pub const HALVES_SPAN_MIN: i64 = 65_536;
+/// An open half message is moved there after this too, so that no file of the log need be kept for its sake.
+pub const HALF_STAYS_MS_MAX: i64 = 600_000;
+/// Room that a half message's properties must leave for what is noted there when its producer is asked.
+pub const HALF_PROPERTIES_SPARE: usize = 128;
+
 /// Messages one query by key returns at most (Apache's maxMsgsNumBatch).
 pub const QUERY_MAX: i32 = 64;
 /// Messages one pull returns at most, before the limits by bytes.

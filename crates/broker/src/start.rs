@@ -35,6 +35,7 @@ use crate::said::Said;
 use crate::tasks::Tasks;
 use crate::threads::Threads;
 use crate::topics::{Boot, Topics};
+use crate::transactions::{Transactions, owner};
 use crate::unique_key::UniqueKeys;
 
 #[cfg(test)]
@@ -300,6 +301,7 @@ fn assemble(
         said: Said::default(),
         locks: Mutex::new(Locks::default()),
         holds: Holds::default(),
+        transactions: Transactions::new(file("transactionMetrics")),
         unique_keys,
         append_failing: AtomicBool::new(false),
         flush_bell: Arc::default(),
@@ -372,6 +374,9 @@ fn background(broker: &Arc<Broker>, failed: watch::Sender<Option<String>>) -> Ba
             delay::deliver::run(broker.clone(), level, stopped)
         });
     }
+    background.start("transactions", |stopped| {
+        owner::run(broker.clone(), stopped)
+    });
     background
 }
 

@@ -44,10 +44,14 @@ const BENCHMARK: &str = "BenchmarkTest";
 const OFFSET_MOVED: &str = "OFFSET_MOVED_EVENT";
 /// Where delayed messages wait, a queue for each level.
 pub(crate) const SCHEDULE: &str = "SCHEDULE_TOPIC_XXXX";
+/// Half messages, before their transaction ends.
 pub(crate) const HALF: &str = "RMQ_SYS_TRANS_HALF_TOPIC";
-const HALF_DONE: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
-const CHECKED_TOO_OFTEN: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
-const TIMER: &str = "rmq_sys_wheel_timer";
+/// What says that half messages have ended.
+pub(crate) const HALF_DONE: &str = "RMQ_SYS_TRANS_OP_HALF_TOPIC";
+/// Half messages that nobody ended however often asked.
+pub(crate) const CHECKED_TOO_OFTEN: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
+/// Messages that wait for a time of day.
+pub(crate) const TIMER: &str = "rmq_sys_wheel_timer";
 
 /// Topics that clients may not send to.
 const SEND_FORBIDDEN: [&str; 6] = [

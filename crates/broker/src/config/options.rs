@@ -223,6 +223,17 @@ options! {
         filter_error_rate: i32 = "maxErrorRateOfBloomFilter" or 20, unit "percent";
         /// Groups with expressions that Apache's notes have room for; the same holds.
         filter_groups: Positive = "expectConsumerNumUseFilter" or Positive(32);
+        /// Transactional messages are refused.
+        reject_transactions: bool = "rejectTransactionMessage" or false;
+        /// Time after which a producer is asked how a transaction ended, if the message does not set its own
+        /// (`CHECK_IMMUNITY_TIME_IN_SECONDS`).
+        transaction_timeout: u32 = "transactionTimeOut" or 6_000, unit "ms";
+        /// Time from one such question to the next.
+        transaction_check_interval: Positive = "transactionCheckInterval" or Positive(30_000), unit "ms";
+        /// How often a producer is asked before the message is put aside (`TRANS_CHECK_MAX_TIME_TOPIC`).
+        transaction_checks_max: u32 = "transactionCheckMax" or 15;
+        /// Size from which on a message about ended transactions is full. They are written at once, whatever `transactionOpBatchInterval`.
+        transaction_op_bytes_max: Positive = "transactionOpMsgMaxSize" or Positive(4_096), unit "bytes";
         /// Consumers are told when one of their group comes or goes.
         notify_members: bool = "notifyConsumerIdsChangedEnable" or true;
         /// Bytes that one pull returns at most while what it reads is new.
@@ -360,6 +371,12 @@ impl Options {
         config.filter_dead_ms_max = i64::try_from(self.filter_dead_span).unwrap_or(i64::MAX);
         config.filter_error_rate = self.filter_error_rate;
         config.filter_groups = self.filter_groups.0;
+        config.reject_transactions = self.reject_transactions;
+        config.transaction_timeout = Duration::from_millis(u64::from(self.transaction_timeout));
+        config.transaction_check_interval = ms(self.transaction_check_interval);
+        config.transaction_checks_max =
+            i32::try_from(self.transaction_checks_max).unwrap_or(i32::MAX);
+        config.transaction_op_bytes_max = size(self.transaction_op_bytes_max);
         config.notify_members = self.notify_members;
         config.flush_interval = ms(self.flush_interval);
         config.sync_flush_timeout = ms(self.sync_flush_timeout);

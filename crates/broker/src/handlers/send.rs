@@ -9,7 +9,7 @@ use protocol::codes::{request, response};
 use protocol::headers::send::{SendMessage, SendMessageResponse, SendMessageV2, SendRefused};
 use protocol::message_id::MessageId;
 use protocol::properties;
-use protocol::record::{BatchMessage, Record, messages_of_batch};
+use protocol::record::{BatchMessage, Record, messages_of_batch, sys_flag};
 use protocol::tags::tags_code;
 use protocol::text::Text;
 use protocol::{LogOffset, QueueOffset};
@@ -21,6 +21,7 @@ use crate::delay;
 use crate::limits;
 use crate::refusal::{Refusal, SEE};
 use crate::topics::{self, NotCreated, perm};
+use crate::transactions::half;
 
 use self::checks::Unacceptable;
 use super::send_back::SAYS_MAX_TRIES;
@@ -71,6 +72,7 @@ struct Target<'a> {
 struct Place<'a> {
     topic: &'a str,
     queue_id: i32,
+    sys_flag: i32,
     tag: EntryTag,
 }
 
@@ -157,7 +159,6 @@ impl Sends {
         checks::queue_type(&config)?;
         let producer = || request.peer().remote_addr().to_string();
         let queue_id = checks::queue(header.queue_id, &config, || broker.next_turn(), producer)?;
-        checks::transaction(header.sys_flag)?;
         checks::inner_batch(header.sys_flag)?;
         match topic.strip_prefix(topics::RETRY_PREFIX) {
             Some(group) if is_dead_letter(broker, request, group, header)? => {
@@ -197,23 +198,29 @@ impl Sends {
             &broker.identity.own(),
             Some(fresh_key),
         )?;
+        let (mut topic, mut queue_id) = (&*target.topic, target.queue_id);
+        let mut spare = 0;
+        let mut sys_flag = header.sys_flag;
+        if seen.half {
+            sys_flag &= !sys_flag::TRANSACTION;
+            if half::is_half(&self.properties, header.reconsume_times.unwrap_or(0)) {
+                may_begin(broker)?;
+                let key = seen.unique_key.as_deref();
+                half::prepare(&mut self.properties, topic, queue_id, key);
+                (topic, queue_id) = (topics::HALF, 0);
+                spare = limits::HALF_PROPERTIES_SPARE;
+            }
+        } else {
+            checks::visible(sys_flag)?;
+        }
         let levels_ms = &broker.config.store.delay_levels_ms;
         let detour = match seen.delay_level.is_some() {
-            true => delay::divert(
-                levels_ms,
-                &target.topic,
-                target.queue_id,
-                &mut self.properties,
-            ),
+            true => delay::divert(levels_ms, topic, queue_id, &mut self.properties),
             false => None,
         };
         let (topic, queue_id, tag) = match detour {
             Some(detour) => (detour.topic, detour.queue_id, detour.tag),
-            None => (
-                &*target.topic,
-                target.queue_id,
-                EntryTag::Code(seen.tags_code),
-            ),
+            None => (topic, queue_id, EntryTag::Code(seen.tags_code)),
         };
         let message = BatchMessage {
             flag: header.flag,
@@ -222,7 +229,7 @@ impl Sends {
         };
         checks::lengths(
             message.body.len(),
-            message.properties.len(),
+            message.properties.len() + spare,
             broker.config.message_bytes_max,
         )?;
         // It has to fit where it waits and where it is delivered.
@@ -239,6 +246,7 @@ impl Sends {
         let place = Place {
             topic,
             queue_id,
+            sys_flag,
             tag,
         };
         push(&mut self.batch, broker, request, header, place, &message)?;
@@ -261,6 +269,7 @@ impl Sends {
         let no_key = None::<fn() -> String>;
         let seen = checks::rewrite(&mut self.properties, &broker.identity.own(), no_key)?;
         checks::batch_properties(self.properties.len(), &seen)?;
+        checks::no_transaction(header.sys_flag)?;
         // All of them are checked before the first one is pushed. Joined properties may be many times what came in, so
         // they are made again rather than kept.
         let record_max = broker.config.record_bytes_max();
@@ -293,6 +302,7 @@ impl Sends {
             let place = Place {
                 topic: &target.topic,
                 queue_id: target.queue_id,
+                sys_flag: header.sys_flag,
                 tag: EntryTag::Code(tags_code),
             };
             push(&mut self.batch, broker, request, header, place, &message)?;
@@ -320,7 +330,7 @@ fn push(
         flag: message.flag,
         queue_offset: QueueOffset(0),
         log_offset: LogOffset(0),
-        sys_flag: header.sys_flag,
+        sys_flag: place.sys_flag,
         born_timestamp: header.born_timestamp,
         born_host: request.peer().remote_addr(),
         store_timestamp: 0,
@@ -334,6 +344,22 @@ fn push(
     batch
         .push(&queue, &record, place.tag)
         .map_err(|error| illegal(error.to_string()))
+}
+
+/// Whether one more transaction may begin.
+fn may_begin(broker: &Broker) -> Result<(), Refusal> {
+    if broker.config.reject_transactions {
+        return Err(Unacceptable::TransactionForbidden(broker.identity.host()).into());
+    }
+    let open = broker.transactions.open();
+    if open >= limits::OPEN_HALVES_MAX {
+        let remark = format!(
+            "[FLOW_CONTROL]{open} transactions without an end, limit {}",
+            limits::OPEN_HALVES_MAX
+        );
+        return Err(Refusal::new(response::SYSTEM_BUSY, remark));
+    }
+    Ok(())
 }
 
 /// Whether a message to the group's retry topic has been tried too often, or belongs to an orderly group, whose retries
@@ -491,13 +517,14 @@ impl From<Unacceptable> for Refusal {
     fn from(error: Unacceptable) -> Refusal {
         let code = match &error {
             Unacceptable::Name(_) | Unacceptable::Queue { .. } => response::INVALID_PARAMETER,
-            Unacceptable::SystemTopic(_) | Unacceptable::BrokerForbidden(_) => {
-                response::NO_PERMISSION
-            }
+            Unacceptable::SystemTopic(_)
+            | Unacceptable::BrokerForbidden(_)
+            | Unacceptable::TransactionForbidden(_) => response::NO_PERMISSION,
             Unacceptable::Length { .. }
             | Unacceptable::Record { .. }
             | Unacceptable::BatchToRetry(_)
             | Unacceptable::BatchDelayed(_)
+            | Unacceptable::Transaction(_)
             | Unacceptable::Unsupported { .. } => response::MESSAGE_ILLEGAL,
             Unacceptable::BatchLength { .. }
             | Unacceptable::BatchRecords(_)

@@ -55,6 +55,12 @@ pub(crate) enum Unacceptable {
     )]
     BatchDelayed(String),
     #[error(
+        "the message is illegal: sysFlag says that it is part of a transaction ({0}), but it is no half message"
+    )]
+    Transaction(i32),
+    #[error("the broker[{0}] sending transaction message is forbidden")]
+    TransactionForbidden(String),
+    #[error(
         "{what} ({property}={value}) are not supported by this build of Skylark yet; the message was not stored"
     )]
     Unsupported {
@@ -207,15 +213,21 @@ pub(crate) fn inner_batch(flag: i32) -> Result<(), Unacceptable> {
     }
 }
 
-/// A send whose sys flag says that it is a half message or the end of a transaction.
-pub(crate) fn transaction(flag: i32) -> Result<(), Unacceptable> {
+/// A sys flag that would hide from consumers a message that is no half message. Apache stores it, and nobody ever gets it.
+pub(crate) fn visible(flag: i32) -> Result<(), Unacceptable> {
+    match flag & sys_flag::TRANSACTION {
+        bits @ (sys_flag::TRANSACTION_PREPARED | sys_flag::TRANSACTION_ROLLBACK) => {
+            Err(Unacceptable::Transaction(bits))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Batches are never part of a transaction, not even committed.
+pub(crate) fn no_transaction(flag: i32) -> Result<(), Unacceptable> {
     match flag & sys_flag::TRANSACTION {
         0 => Ok(()),
-        bits => Err(Unacceptable::Unsupported {
-            what: "transactional messages",
-            property: "sysFlag",
-            value: bits.to_string(),
-        }),
+        bits => Err(Unacceptable::Transaction(bits)),
     }
 }
 
@@ -233,6 +245,8 @@ pub(crate) struct Seen {
     pub(crate) tags_code: i64,
     /// It is for later.
     pub(crate) delay_level: Option<String>,
+    /// It may be a half message.
+    pub(crate) half: bool,
 }
 
 /// Reads properties as a client sent them; refuses what must not be stored like an ordinary message.
@@ -241,6 +255,7 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
         unique_key: None,
         tags_code: 0,
         delay_level: None,
+        half: false,
     };
     let mut overridden = false;
     let mut timed = None;
@@ -257,9 +272,7 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
             | properties::TRACE_ON
             | properties::CLUSTER
             | properties::POP_CK => overridden = true,
-            properties::TRAN_MSG if value.eq_ignore_ascii_case("true") => {
-                return Err(unsupported("transactional messages", properties::TRAN_MSG));
-            }
+            properties::TRAN_MSG => seen.half = value.eq_ignore_ascii_case("true"),
             properties::DELAY => {
                 let level = value.parse::<i32>();
                 let level = level.map_err(|_| Unacceptable::DelayLevel(value.to_owned()))?;

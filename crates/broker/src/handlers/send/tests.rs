@@ -172,14 +172,9 @@ async fn what_is_refused_and_how() {
         (&[], "", (13, "a body of 0B")),
         (&[("i", Some(&properties))], "x", (13, "properties of 33")),
         (
-            &[("i", Some("TRAN_MSG\u{1}true\u{2}"))],
-            "x",
-            (13, "transactional messages (TRAN_MSG=true)"),
-        ),
-        (
             &[("f", Some("4"))],
             "x",
-            (13, "transactional messages (sysFlag=4)"),
+            (13, "sysFlag says that it is part of a transaction (4)"),
         ),
     ] {
         let reply = send(&client, changes, body, expect).await;

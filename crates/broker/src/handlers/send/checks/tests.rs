@@ -179,6 +179,7 @@ fn a_batch_gets_no_key_of_its_own() {
             unique_key: None,
             tags_code: 0,
             delay_level: None,
+            half: false,
         }
     );
     assert_eq!(
@@ -208,7 +209,7 @@ fn what_must_not_be_stored_as_an_ordinary_message() {
         ("TIMER_DELAY_SEC=1;", Some("TIMER_DELAY_SEC=1")),
         ("TIMER_DELAY_MS=1;", Some("TIMER_DELAY_MS=1")),
         ("TIMER_DELIVER_MS=1;", Some("TIMER_DELIVER_MS=1")),
-        ("TRAN_MSG=true;PGROUP=g;", Some("TRAN_MSG=true")),
+        ("TRAN_MSG=true;PGROUP=g;", None),
         ("TRAN_MSG=false;", None),
     ] {
         match (inspect(&text(incoming)), refused) {

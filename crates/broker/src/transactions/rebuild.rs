@@ -1,0 +1,202 @@
+//! The open half messages after a start: what the two queues say, and the log of what they did not come to say.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use bytes::Bytes;
+use protocol::record::Record;
+use protocol::{LogOffset, QueueOffset};
+use store::{Queue, ReadError, ReadLimits};
+
+use super::GROUP;
+use super::half::Facts;
+use super::ops::{Ended, Written};
+use super::owner::{Owner, READ_LIMITS, named};
+use super::table::Table;
+use crate::topics;
+
+/// A committed message may be in the log without its op message: a power cut may come between the two, and Apache writes the
+/// one seconds after the other. So the last part of the log is searched for them.
+const LOOK_BACK_BYTES: i64 = 64 << 20;
+
+impl Owner {
+    pub(super) async fn rebuild_until_it_works(&mut self) {
+        let mut failed = false;
+        while let Err(error) = self.rebuild().await {
+            if !failed {
+                tracing::error!(%error, "can't read the state of transactions; will keep trying");
+            }
+            failed = true;
+            let later_ms = self.broker.clock.now_ms() + 1_000;
+            self.broker.clock.reached(later_ms).await;
+        }
+    }
+
+    pub(super) async fn rebuild(&mut self) -> Result<(), ReadError> {
+        let from = self.start_of(&self.halves);
+        let to = self.halves.max_visible();
+        self.table = Table::from(from.0);
+        self.committed = (from.0, self.start_of(&self.ops).0);
+        let ended = self.read_ops(from, to).await?;
+        self.read_halves(to, &ended).await?;
+        let delivered = self.delivered().await?;
+        for batch in delivered.chunks(1_024) {
+            // If it can't be written it is found again at the next start.
+            let _ = self.put(Vec::new(), batch);
+            for at in batch {
+                self.table.end(*at);
+            }
+        }
+        for (at, _) in self.table.iter() {
+            self.count(at, 1);
+        }
+        let open = self.table.len();
+        tracing::debug!(
+            from = from.0,
+            open,
+            delivered = delivered.len(),
+            "transactions are ready"
+        );
+        Ok(())
+    }
+
+    /// Where a queue has to be read from: as committed, if it still reaches back to there.
+    fn start_of(&self, queue: &Queue) -> QueueOffset {
+        let offsets = self.broker.offsets.state.read();
+        let committed = offsets.committed(GROUP, queue.topic(), queue.id());
+        let (min, max) = (queue.min(), queue.max_visible());
+        committed.map_or(min, |committed| committed.clamp(min, max.max(min)))
+    }
+
+    /// Which half messages have ended.
+    async fn read_ops(&mut self, from: QueueOffset, to: QueueOffset) -> Result<Ended, ReadError> {
+        let mut ended = Ended::none(from.0, to.0);
+        let start = self.start_of(&self.ops);
+        self.written = Written::from(start.0);
+        let mut next = start;
+        let ops = self.ops.clone();
+        while let Some(records) = self.some(&ops, &mut next).await? {
+            for record in &records {
+                let Some((at, offsets)) = named(record) else {
+                    continue;
+                };
+                offsets.iter().for_each(|offset| ended.add(*offset));
+                let highest = offsets.iter().copied().max();
+                self.written.push(at, highest.unwrap_or(i64::MIN));
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn read_halves(&mut self, to: QueueOffset, ended: &Ended) -> Result<(), ReadError> {
+        let not_before_ms = self.broker.clock.now_ms() + self.rules.interval_ms;
+        let hasher = RandomState::new();
+        let mut kin = HashMap::new();
+        let mut next = QueueOffset(self.table.next());
+        let halves = self.halves.clone();
+        while next < to
+            && let Some(records) = self.some(&halves, &mut next).await?
+        {
+            for bytes in &records {
+                let Ok(decoded) = Record::decode(bytes, false) else {
+                    continue;
+                };
+                let record = decoded.record;
+                let at = record.queue_offset.0;
+                if at >= to.0 || ended.contains(at) {
+                    continue;
+                }
+                let facts = Facts::of(record.properties);
+                // Apache's copies don't say of what.
+                let key = hasher.hash_one((facts.unique_key, record.born_timestamp));
+                let before = kin.insert(key, at).filter(|_| facts.checks.is_some());
+                let before = before.and_then(|at| Some(self.table.get(at)?.origin));
+                let origin = facts.origin.or(before);
+                self.enter(&record, &facts, origin);
+                // Producers have to find the broker again first.
+                if self
+                    .table
+                    .get(at)
+                    .is_some_and(|half| half.due_ms < not_before_ms)
+                {
+                    self.table.postpone(at, not_before_ms);
+                }
+            }
+        }
+        self.table.set_next(to.0);
+        Ok(())
+    }
+
+    /// Some records of a queue; `None` at its end.
+    async fn some(
+        &self,
+        queue: &Queue,
+        next: &mut QueueOffset,
+    ) -> Result<Option<Vec<Bytes>>, ReadError> {
+        tokio::task::yield_now().await;
+        let read = self
+            .broker
+            .store
+            .read(queue, *next, &READ_LIMITS, |_| true)?;
+        if read.next <= *next {
+            return Ok(None);
+        }
+        *next = read.next;
+        Ok(Some(read.records))
+    }
+
+    /// Open half messages whose committed message is in the log already.
+    async fn delivered(&self) -> Result<Vec<i64>, ReadError> {
+        let open: HashMap<i64, i64> = self
+            .table
+            .iter()
+            .map(|(at, half)| (half.log_offset, at))
+            .collect();
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let from = LogOffset(self.broker.store.log_end().0 - LOOK_BACK_BYTES);
+        let real = self.table.iter().map(|(_, half)| half.topic.to_string());
+        let mut topics: HashSet<String> = real.collect();
+        topics.extend([topics::SCHEDULE, topics::TIMER].map(str::to_owned));
+        let mut found = Vec::new();
+        for topic in topics {
+            for queue in self.broker.store.queues(&topic) {
+                let mut next = self.first_after(&queue, from)?;
+                while let Some(records) = self.some(&queue, &mut next).await? {
+                    let ends = records.iter().filter_map(|bytes| {
+                        let record = Record::decode(bytes, false).ok()?.record;
+                        open.get(&record.prepared_transaction_offset).copied()
+                    });
+                    found.extend(ends);
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// The first message of a queue whose record is at that place in the log or after it, or one before it.
+    fn first_after(&self, queue: &Queue, from: LogOffset) -> Result<QueueOffset, ReadError> {
+        const STEP: i64 = 1_024;
+        let one = ReadLimits {
+            messages_max: 1,
+            scan_bytes_max: 0,
+            ..READ_LIMITS
+        };
+        let (min, mut at) = (queue.min(), queue.max_visible());
+        while at > min {
+            at = QueueOffset((at.0 - STEP).max(min.0));
+            let mut before = false;
+            self.broker.store.read(queue, at, &one, |entry| {
+                before = entry.log_offset < from;
+                false
+            })?;
+            if before {
+                break;
+            }
+        }
+        Ok(at)
+    }
+}
