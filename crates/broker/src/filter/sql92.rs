@@ -18,6 +18,8 @@ use std::fmt;
 
 use protocol::properties;
 
+use crate::limits;
+
 mod evaluate;
 mod lexer;
 mod number;
@@ -43,22 +45,26 @@ pub struct SqlError {
     cause: Box<Cause>,
 }
 
+/// Words are Apache's where it has some; it does not say where the last ones apply.
 #[derive(Debug, PartialEq, Eq)]
 enum Cause {
     Character(char),
-    Unclosed,
+    /// A text or a comment without an end, and the place of its beginning.
+    Unclosed(&'static str, usize),
     Unexpected {
-        found: Option<String>,
+        found: String,
         wanted: &'static str,
     },
-    NotBoolean,
-    NotOrdered,
-    EqualNull,
-    EqualKinds,
-    BetweenEmpty,
-    InOfProperty,
-    WholeRange,
-    DecimalRange,
+    Ends(&'static str),
+    NotBoolean(String),
+    NotCompared(String),
+    KindsNotCompared(String, String),
+    BetweenEmpty(String, String),
+    BetweenNull,
+    InOfProperty(String),
+    WholeRange(String),
+    DecimalAbove(String),
+    DecimalBelow(String),
     TooDeep,
     TooLong,
 }
@@ -67,31 +73,64 @@ impl std::error::Error for SqlError {}
 
 impl fmt::Display for SqlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: ", self.line, self.column)?;
+        let place = format_args!("line {}, column {}", self.line, self.column);
         match &*self.cause {
-            Cause::Character(character) => write!(f, "unexpected character {character:?}"),
-            Cause::Unclosed => write!(f, "the text that begins here has no closing quote"),
-            Cause::Unexpected { found, wanted } => match found {
-                Some(found) => write!(f, "found \"{found}\", expected {wanted}"),
-                None => write!(f, "the expression ends, expected {wanted}"),
-            },
-            Cause::NotBoolean => write!(f, "this is neither true nor false"),
-            Cause::NotOrdered => write!(f, "only numbers and properties can be greater or less"),
-            Cause::EqualNull => write!(f, "nothing equals NULL; use IS NULL"),
-            Cause::EqualKinds => write!(f, "a boolean can only equal a boolean"),
-            Cause::BetweenEmpty => write!(f, "nothing is between a number and a smaller one"),
-            Cause::InOfProperty => write!(f, "only a property can be in a list"),
-            Cause::WholeRange => write!(f, "the number is greater than {}", i64::MAX),
-            Cause::DecimalRange => write!(f, "a decimal number must be above 0 and finite"),
+            Cause::Character(character) => {
+                return write!(f, "Lexical error at {place}. Encountered: {character:?}");
+            }
+            Cause::Unclosed(what, column) => {
+                return write!(
+                    f,
+                    "Lexical error at {place}. The {what} from column {column} on has no end"
+                );
+            }
+            Cause::Unexpected { found, wanted } => {
+                return write!(
+                    f,
+                    "Encountered \"{found}\" at {place}. Was expecting {wanted}"
+                );
+            }
+            Cause::Ends(wanted) => {
+                return write!(f, "Encountered the end at {place}. Was expecting {wanted}");
+            }
+            Cause::NotBoolean(value) => {
+                write!(f, "Expression will not result in a boolean value: {value}")
+            }
+            Cause::NotCompared(value) => write!(f, "Value '{value}' cannot be compared."),
+            Cause::KindsNotCompared(left, right) => {
+                write!(f, "'{left}' cannot be compared with '{right}'")
+            }
+            Cause::BetweenEmpty(low, high) => {
+                write!(
+                    f,
+                    "Illegal values of between, left value({low}) must less than or equal to right value({high})"
+                )
+            }
+            Cause::BetweenNull => {
+                write!(f, "Illegal values of between, values can not be null!")
+            }
+            Cause::InOfProperty(value) => {
+                write!(f, "Expected a property for In expression, got: {value}")
+            }
+            Cause::WholeRange(number) => {
+                write!(
+                    f,
+                    "For input string: \"{number}\", which is greater than {}",
+                    i64::MAX
+                )
+            }
+            Cause::DecimalAbove(number) => {
+                write!(f, "{number} is greater than 1.7976931348623157E308")
+            }
+            Cause::DecimalBelow(number) => write!(f, "{number} is less than 4.9E-324"),
             Cause::TooDeep => {
-                let max = crate::limits::EXPRESSION_DEPTH_MAX;
-                write!(f, "nested more than {max} deep")
+                write!(f, "nested more than {} deep", limits::EXPRESSION_DEPTH_MAX)
             }
             Cause::TooLong => {
-                let max = crate::limits::EXPRESSION_BYTES_MAX;
-                write!(f, "an expression has at most {max} bytes")
+                write!(f, "more than {} bytes", limits::EXPRESSION_BYTES_MAX)
             }
-        }
+        }?;
+        write!(f, " ({place})")
     }
 }
 

@@ -122,7 +122,7 @@ async fn what_the_broker_does_not_know_of_an_expression_is_refused() {
     client
         .ask(HEART_BEAT, &sql_beat("c", "G", "amount >", 1))
         .await;
-    let wrong = "filter data is not exist!Your expression may be wrong! line 1, column 9: the expression ends";
+    let wrong = "filter data is not exist!Your expression may be wrong! Encountered the end at line 1, column 8.";
     pull(&client, "1", (27, wrong)).await;
     client
         .ask(HEART_BEAT, &sql_beat("c", "G", "amount > 1", 2))
@@ -232,13 +232,13 @@ async fn check_client_config_says_what_is_wrong_and_where() {
             "a > 'x'",
             (
                 23,
-                "line 1, column 3: only numbers and properties can be greater or less, in \"a > 'x'\"",
+                "Value ''x'' cannot be compared. (line 1, column 5), in \"a > 'x'\"",
             ),
         ),
         (
             "SQL92",
             "a = 1 AND",
-            (23, "line 1, column 10: the expression ends"),
+            (23, "Encountered the end at line 1, column 9"),
         ),
         ("SQL92", "", (23, "line 1, column 1")),
         ("SQL93", "a > 1", (23, "there is no filter of type SQL93")),

@@ -119,7 +119,7 @@ fn register_expressions(broker: &Broker, data: &ConsumerData, client: &str) {
     let news = News::compile(unknown, &broker.compiled, |data, error| {
         let (topic, expression) = (&data.topic, &data.sub_string);
         if broker.said.is_news((client, group, topic, expression)) {
-            tracing::warn!(group, topic, client, %error, "a client subscribes with a broken expression: it gets nothing");
+            tracing::info!(group, topic, client, %error, "a client subscribes with a broken expression: its pulls are refused");
         }
     });
     let now_ms = broker.clock.now_ms();

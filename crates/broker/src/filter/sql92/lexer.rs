@@ -2,11 +2,12 @@
 
 use super::{Cause, SqlError};
 
-/// A word, with the place of its first byte.
+/// A word, with the place of its first byte and that behind its last.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token<'a> {
     pub(super) kind: Kind<'a>,
     pub(super) at: usize,
+    pub(super) end: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,7 +88,7 @@ impl<'a> Lexer<'a> {
             [b'+', ..] => (Kind::Plus, 1),
             [b'-', ..] => (Kind::Minus, 1),
             [b'\'', ..] => {
-                let length = text_length(rest).ok_or_else(|| self.error(at, Cause::Unclosed))?;
+                let length = text_length(rest).ok_or_else(|| self.unclosed("text", at))?;
                 (Kind::Text(&rest[..length]), length)
             }
             [b'0'..=b'9' | b'.', ..] => {
@@ -109,13 +110,15 @@ impl<'a> Lexer<'a> {
                     name.len(),
                 )
             }
+            [b'/', b'*', ..] => return Err(self.unclosed("comment", at)),
             _ => {
                 let character = rest.chars().next().unwrap_or_default();
                 return Err(self.error(at, Cause::Character(character)));
             }
         };
         self.at += length;
-        Ok(Token { kind, at })
+        let end = self.at;
+        Ok(Token { kind, at, end })
     }
 
     /// Blanks and comments. What only begins like a comment is none: a line comment needs the end of its line.
@@ -137,20 +140,40 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The word that began at a place and was read last; its beginning if it is long.
-    pub(super) fn word(&self, at: usize) -> String {
-        self.source[at..self.at].chars().take(40).collect()
+    /// What is between two places, or its beginning if it is long.
+    pub(super) fn text(&self, from: usize, to: usize) -> String {
+        const CHARACTERS_MAX: usize = 60;
+        self.source[from..to].chars().take(CHARACTERS_MAX).collect()
+    }
+
+    fn unclosed(&self, what: &'static str, at: usize) -> SqlError {
+        let (_, column) = self.place(at);
+        self.error(self.source.len(), Cause::Unclosed(what, column))
     }
 
     pub(super) fn error(&self, at: usize, cause: Cause) -> SqlError {
-        let before = &self.source[..at];
-        let line = before.matches('\n').count() + 1;
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        let (line, column) = self.place(at);
         SqlError {
             line,
-            column: before[start..].chars().count() + 1,
+            column,
             cause: Box::new(cause),
         }
+    }
+
+    /// The end, which Apache says is where the last character is.
+    pub(super) fn error_at_end(&self, cause: Cause) -> SqlError {
+        let last = self.source.char_indices().next_back();
+        self.error(last.map_or(0, |(at, _)| at), cause)
+    }
+
+    /// Line and column, in characters, from 1 on.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let before = &self.source[..at];
+        let start = before.rfind('\n').map_or(0, |end| end + 1);
+        (
+            before.matches('\n').count() + 1,
+            before[start..].chars().count() + 1,
+        )
     }
 }
 

@@ -1,5 +1,6 @@
 //! Words to an expression. What Apache refuses while it parses is refused here, with the place of the word it is about.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::evaluate::{Compared, Expression, TextTest, Value, compare};
@@ -20,15 +21,19 @@ enum Level {
 struct Parser<'a> {
     lexer: Lexer<'a>,
     token: Token<'a>,
+    /// Where the word before ends.
+    end: usize,
     /// Parentheses that are open.
     open: usize,
     names: HashMap<&'a str, usize>,
 }
 
-/// An expression and how deep it is nested.
+/// An expression, how deep it is nested, and where in the source it is.
 struct Node {
     expression: Expression,
     depth: usize,
+    start: usize,
+    end: usize,
 }
 
 /// The expression, and the properties that the numbers in it stand for.
@@ -38,15 +43,15 @@ pub(super) fn parse(source: &str) -> Result<(Expression, HashMap<&str, usize>), 
         return Err(lexer.error(0, Cause::TooLong));
     }
     let token = lexer.next()?;
-    let at = token.at;
     let mut parser = Parser {
         lexer,
         token,
+        end: 0,
         open: 0,
         names: HashMap::new(),
     };
     let whole = parser.binary(Level::Or)?;
-    let whole = parser.boolean(whole, at)?;
+    let whole = parser.boolean(whole)?;
     Ok((whole.expression, parser.names))
 }
 
@@ -56,16 +61,23 @@ impl<'a> Parser<'a> {
     }
 
     fn unexpected<T>(&self, wanted: &'static str) -> Result<T, SqlError> {
-        let found = match self.token.kind {
-            Kind::End => None,
-            _ => Some(self.lexer.word(self.token.at)),
-        };
-        Err(self.error(self.token.at, Cause::Unexpected { found, wanted }))
+        let Token { kind, at, end } = self.token;
+        if kind == Kind::End {
+            return Err(self.lexer.error_at_end(Cause::Ends(wanted)));
+        }
+        let found = self.lexer.text(at, end);
+        Err(self.error(at, Cause::Unexpected { found, wanted }))
+    }
+
+    /// A node as it was written.
+    fn source(&self, node: &Node) -> String {
+        self.lexer.text(node.start, node.end)
     }
 
     /// The current word, which is done with.
     fn take(&mut self) -> Result<Token<'a>, SqlError> {
         let next = self.lexer.next()?;
+        self.end = self.token.end;
         Ok(std::mem::replace(&mut self.token, next))
     }
 
@@ -79,7 +91,6 @@ impl<'a> Parser<'a> {
     /// Operators from `lowest` on and their operands, from the left. Ends before what can't follow: it is up to the caller, or
     /// ignored behind the whole expression.
     fn binary(&mut self, lowest: Level) -> Result<Node, SqlError> {
-        let at = self.token.at;
         let mut left = self.unary()?;
         let mut highest = Level::Comparison;
         while let Some(level) = level(self.token.kind)
@@ -88,7 +99,7 @@ impl<'a> Parser<'a> {
         {
             highest = level;
             left = match level {
-                Level::Or | Level::And => self.logic(left, at, level)?,
+                Level::Or | Level::And => self.logic(left, level)?,
                 Level::Equality => self.equality(left)?,
                 Level::Comparison => self.comparison(left)?,
             };
@@ -97,19 +108,18 @@ impl<'a> Parser<'a> {
     }
 
     /// A whole chain of ORs, or of ANDs.
-    fn logic(&mut self, left: Node, at: usize, level: Level) -> Result<Node, SqlError> {
+    fn logic(&mut self, left: Node, level: Level) -> Result<Node, SqlError> {
         let (operator, operands) = match level {
             Level::Or => (Kind::Or, Level::And),
             _ => (Kind::And, Level::Equality),
         };
-        let left = self.boolean(left, at)?;
-        let mut depth = left.depth;
+        let left = self.boolean(left)?;
+        let (start, mut depth) = (left.start, left.depth);
         let mut terms = vec![left.expression];
         while self.token.kind == operator {
             self.take()?;
-            let at = self.token.at;
             let right = self.binary(operands)?;
-            let right = self.boolean(right, at)?;
+            let right = self.boolean(right)?;
             depth = depth.max(right.depth);
             terms.push(right.expression);
         }
@@ -118,44 +128,52 @@ impl<'a> Parser<'a> {
             Level::Or => Expression::Any(terms),
             _ => Expression::All(terms),
         };
-        self.node(expression, depth)
+        self.node(start, expression, depth)
     }
 
     fn equality(&mut self, left: Node) -> Result<Node, SqlError> {
         let operator = self.take()?;
-        let is_not = |node: Node| Expression::Not(Box::new(node.expression));
-        if operator.kind == Kind::Is {
+        let (start, mut depth) = (left.start, left.depth);
+        let (operands, not) = if operator.kind == Kind::Is {
             let not = self.token.kind == Kind::Not;
             if not {
                 self.take()?;
             }
             self.expect(Kind::Null, "NULL")?;
-            let depth = left.depth;
             let null = Expression::Constant(Value::Null);
-            let equal = Expression::Equal(Box::new([left.expression, null]));
-            let node = self.node(equal, depth)?;
-            return match not {
-                true => self.node(is_not(node), depth + 1),
-                false => Ok(node),
-            };
+            ([left.expression, null], not)
+        } else {
+            let right = self.binary(Level::Comparison)?;
+            self.check_equal(&left, &right)?;
+            depth = depth.max(right.depth);
+            let operands = [left.expression, right.expression];
+            (operands, operator.kind == Kind::NotEqual)
+        };
+        let equal = self.node(start, Expression::Equal(Box::new(operands)), depth)?;
+        match not {
+            true => self.not(start, equal),
+            false => Ok(equal),
         }
-        let right = self.binary(Level::Comparison)?;
-        let depth = left.depth.max(right.depth);
-        let (left, right) = (left.expression, right.expression);
-        match (left.constant(), right.constant()) {
-            (Some(Value::Null), _) | (_, Some(Value::Null)) => {
-                return Err(self.error(operator.at, Cause::EqualNull));
+    }
+
+    fn check_equal(&self, left: &Node, right: &Node) -> Result<(), SqlError> {
+        let constants = (left.expression.constant(), right.expression.constant());
+        let null = match constants {
+            (Some(Value::Null), _) => left,
+            (_, Some(Value::Null)) => right,
+            (Some(Value::Bool(_)), Some(Value::Bool(_))) => return Ok(()),
+            (Some(Value::Bool(_)), Some(_)) => {
+                let cause = Cause::KindsNotCompared(self.source(left), self.source(right));
+                return Err(self.error(left.start, cause));
             }
-            (Some(Value::Bool(_)), Some(constant)) if !matches!(constant, Value::Bool(_)) => {
-                return Err(self.error(operator.at, Cause::EqualKinds));
-            }
-            _ => {}
-        }
-        let node = self.node(Expression::Equal(Box::new([left, right])), depth)?;
-        match operator.kind {
-            Kind::NotEqual => self.node(is_not(node), depth + 1),
-            _ => Ok(node),
-        }
+            _ => return Ok(()),
+        };
+        Err(self.error(null.start, Cause::NotCompared(self.source(null))))
+    }
+
+    fn not(&self, start: usize, node: Node) -> Result<Node, SqlError> {
+        let not = Expression::Not(Box::new(node.expression));
+        self.node(start, not, node.depth)
     }
 
     fn comparison(&mut self, left: Node) -> Result<Node, SqlError> {
@@ -166,7 +184,9 @@ impl<'a> Parser<'a> {
                 self.token.kind,
                 Kind::Contains | Kind::StartsWith | Kind::EndsWith | Kind::Between | Kind::In
             ) {
-                return self.unexpected("CONTAINS, STARTSWITH, ENDSWITH, BETWEEN or IN");
+                let found = self.lexer.text(operator.at, operator.end);
+                let wanted = "CONTAINS, STARTSWITH, ENDSWITH, BETWEEN or IN behind it";
+                return Err(self.error(operator.at, Cause::Unexpected { found, wanted }));
             }
             operator = self.take()?;
         }
@@ -174,45 +194,51 @@ impl<'a> Parser<'a> {
             Kind::Contains => self.test(left, TextTest::Contains, not),
             Kind::StartsWith => self.test(left, TextTest::StartsWith, not),
             Kind::EndsWith => self.test(left, TextTest::EndsWith, not),
-            Kind::Between => self.between(left, operator.at, not),
-            Kind::In => self.listed(left, operator.at, not),
-            Kind::Greater => self.order(left, Compared::Greater, operator.at),
-            Kind::GreaterEqual => self.order(left, Compared::GreaterEqual, operator.at),
-            Kind::Less => self.order(left, Compared::Less, operator.at),
-            _ => self.order(left, Compared::LessEqual, operator.at),
+            Kind::Between => self.between(left, not),
+            Kind::In => self.listed(left, not),
+            Kind::Greater => self.order(left, Compared::Greater),
+            Kind::GreaterEqual => self.order(left, Compared::GreaterEqual),
+            Kind::Less => self.order(left, Compared::Less),
+            _ => self.order(left, Compared::LessEqual),
         }
     }
 
-    fn order(&mut self, left: Node, wanted: Compared, at: usize) -> Result<Node, SqlError> {
+    fn order(&mut self, left: Node, wanted: Compared) -> Result<Node, SqlError> {
         let right = self.unary()?;
-        let depth = left.depth.max(right.depth);
-        let operands = Box::new([
-            self.ordered(left.expression, at)?,
-            self.ordered(right.expression, at)?,
-        ]);
-        self.node(Expression::Order(wanted, operands), depth)
+        let (start, depth) = (left.start, left.depth.max(right.depth));
+        let operands = Box::new([self.ordered(left)?, self.ordered(right)?]);
+        self.node(start, Expression::Order(wanted, operands), depth)
     }
 
-    fn between(&mut self, value: Node, at: usize, not: bool) -> Result<Node, SqlError> {
+    fn between(&mut self, value: Node, not: bool) -> Result<Node, SqlError> {
         let low = self.unary()?;
         self.expect(Kind::And, "AND")?;
         let high = self.unary()?;
+        if !not {
+            self.check_between(&low, &high)?;
+        }
+        let start = value.start;
         let depth = value.depth.max(low.depth).max(high.depth);
         let of = Box::new([
-            self.ordered(value.expression, at)?,
-            self.ordered(low.expression, at)?,
-            self.ordered(high.expression, at)?,
+            self.ordered(value)?,
+            self.ordered(low)?,
+            self.ordered(high)?,
         ]);
-        if let (Some(low), Some(high)) = (of[1].constant(), of[2].constant())
-            && compare(&high, &low).is_ok_and(std::cmp::Ordering::is_lt)
-            && !not
-        {
-            return Err(self.error(at, Cause::BetweenEmpty));
-        }
-        self.node(Expression::Between { of, not }, depth)
+        self.node(start, Expression::Between { of, not }, depth)
     }
 
-    fn listed(&mut self, left: Node, at: usize, not: bool) -> Result<Node, SqlError> {
+    fn check_between(&self, low: &Node, high: &Node) -> Result<(), SqlError> {
+        let cause = match (low.expression.constant(), high.expression.constant()) {
+            (Some(Value::Null), Some(_)) | (Some(_), Some(Value::Null)) => Cause::BetweenNull,
+            (Some(from), Some(to)) if compare(&to, &from).is_ok_and(Ordering::is_lt) => {
+                Cause::BetweenEmpty(self.source(low), self.source(high))
+            }
+            _ => return Ok(()),
+        };
+        Err(self.error(low.start, cause))
+    }
+
+    fn listed(&mut self, left: Node, not: bool) -> Result<Node, SqlError> {
         self.expect(Kind::Open, "(")?;
         let mut texts = vec![self.text()?];
         while self.token.kind == Kind::Comma {
@@ -223,7 +249,8 @@ impl<'a> Parser<'a> {
         texts.sort_unstable();
         texts.dedup();
         let Expression::Property(property) = left.expression else {
-            return Err(self.error(at, Cause::InOfProperty));
+            let cause = Cause::InOfProperty(self.source(&left));
+            return Err(self.error(left.start, cause));
         };
         let texts = texts.into_boxed_slice();
         let expression = Expression::In {
@@ -231,7 +258,7 @@ impl<'a> Parser<'a> {
             texts,
             not,
         };
-        self.node(expression, 0)
+        self.node(left.start, expression, 0)
     }
 
     fn test(&mut self, left: Node, test: TextTest, not: bool) -> Result<Node, SqlError> {
@@ -242,7 +269,7 @@ impl<'a> Parser<'a> {
             search,
             not,
         };
-        self.node(expression, left.depth)
+        self.node(left.start, expression, left.depth)
     }
 
     /// A value behind any number of signs and NOTs, which count from the inside.
@@ -255,12 +282,12 @@ impl<'a> Parser<'a> {
         for sign in signs.into_iter().rev() {
             node = match sign.kind {
                 Kind::Minus => {
-                    let depth = node.depth;
-                    self.node(Expression::Negate(Box::new(node.expression)), depth)?
+                    let negative = Expression::Negate(Box::new(node.expression));
+                    self.node(sign.at, negative, node.depth)?
                 }
                 Kind::Not => {
-                    let node = self.boolean(node, sign.at)?;
-                    self.node(Expression::Not(Box::new(node.expression)), node.depth)?
+                    let node = self.boolean(node)?;
+                    self.not(sign.at, node)?
                 }
                 _ => node,
             };
@@ -276,21 +303,23 @@ impl<'a> Parser<'a> {
                 self.take()?;
                 let next = self.names.len();
                 let property = *self.names.entry(name).or_insert(next);
-                return self.node(Expression::Property(property), 0);
+                return self.node(at, Expression::Property(property), 0);
             }
             Kind::Text(_) => Value::Text(self.text()?),
             Kind::Whole(digits) => {
                 let digits = digits.trim_end_matches(['l', 'L']);
-                let number: i64 = digits
-                    .parse()
-                    .map_err(|_| self.error(at, Cause::WholeRange))?;
+                let number: Result<i64, _> = digits.parse();
+                let number = number.map_err(|_| {
+                    self.error(
+                        at,
+                        Cause::WholeRange(self.lexer.text(at, at + digits.len())),
+                    )
+                })?;
                 self.take()?;
                 i32::try_from(number).map_or(Value::Long(number), Value::Int)
             }
             Kind::Decimal(digits) => {
-                let number = double(digits)
-                    .filter(|number| number.is_finite() && *number > 0.0)
-                    .ok_or_else(|| self.error(at, Cause::DecimalRange))?;
+                let number = self.decimal(at, digits)?;
                 self.take()?;
                 Value::Double(number)
             }
@@ -301,20 +330,34 @@ impl<'a> Parser<'a> {
             }
             _ => return self.unexpected("a property or a value"),
         };
-        self.node(Expression::Constant(value), 0)
+        self.node(at, Expression::Constant(value), 0)
+    }
+
+    /// A number with a point or an exponent, neither 0 nor infinite.
+    fn decimal(&self, at: usize, digits: &str) -> Result<f64, SqlError> {
+        let number = double(digits).unwrap_or(0.0);
+        let text = || self.lexer.text(at, at + digits.len());
+        if number.is_infinite() {
+            return Err(self.error(at, Cause::DecimalAbove(text())));
+        }
+        if number <= 0.0 {
+            return Err(self.error(at, Cause::DecimalBelow(text())));
+        }
+        Ok(number)
     }
 
     fn parenthesis(&mut self) -> Result<Node, SqlError> {
-        let at = self.token.at;
+        let start = self.token.at;
         self.open += 1;
         if self.open > limits::EXPRESSION_DEPTH_MAX {
-            return Err(self.error(at, Cause::TooDeep));
+            return Err(self.error(start, Cause::TooDeep));
         }
         self.take()?;
         let node = self.binary(Level::Or)?;
         self.expect(Kind::Close, ")")?;
         self.open -= 1;
-        Ok(node)
+        let end = self.end;
+        Ok(Node { start, end, ..node })
     }
 
     /// A text in quotes, without them.
@@ -328,32 +371,46 @@ impl<'a> Parser<'a> {
     }
 
     /// What can be true or false: a property alone counts as a boolean, though one of a message never is.
-    fn boolean(&self, node: Node, at: usize) -> Result<Node, SqlError> {
+    fn boolean(&self, node: Node) -> Result<Node, SqlError> {
         match node.expression {
-            Expression::Property(property) => self.node(Expression::Truth(property), 0),
-            Expression::Negate(_) => Err(self.error(at, Cause::NotBoolean)),
+            Expression::Property(property) => {
+                let expression = Expression::Truth(property);
+                Ok(Node { expression, ..node })
+            }
             Expression::Constant(Value::Bool(_) | Value::Null) => Ok(node),
-            Expression::Constant(_) => Err(self.error(at, Cause::NotBoolean)),
+            Expression::Negate(_) | Expression::Constant(_) => {
+                let cause = Cause::NotBoolean(self.source(&node));
+                Err(self.error(node.start, cause))
+            }
             _ => Ok(node),
         }
     }
 
     /// What can be greater or less: numbers, and properties that may turn out to be numbers.
-    fn ordered(&self, operand: Expression, at: usize) -> Result<Expression, SqlError> {
-        match &operand {
-            Expression::Property(_) | Expression::Negate(_) => Ok(operand),
-            Expression::Constant(Value::Int(_) | Value::Long(_) | Value::Double(_)) => Ok(operand),
-            _ => Err(self.error(at, Cause::NotOrdered)),
+    fn ordered(&self, node: Node) -> Result<Expression, SqlError> {
+        match node.expression {
+            Expression::Property(_)
+            | Expression::Negate(_)
+            | Expression::Constant(Value::Int(_) | Value::Long(_) | Value::Double(_)) => {
+                Ok(node.expression)
+            }
+            _ => Err(self.error(node.start, Cause::NotCompared(self.source(&node)))),
         }
     }
 
-    /// One level above `depth`.
-    fn node(&self, expression: Expression, depth: usize) -> Result<Node, SqlError> {
+    /// One level above `depth`, from `start` to the last word that was taken.
+    fn node(&self, start: usize, expression: Expression, depth: usize) -> Result<Node, SqlError> {
         let depth = depth + 1;
         if depth > limits::EXPRESSION_DEPTH_MAX {
-            return Err(self.error(self.token.at, Cause::TooDeep));
+            return Err(self.error(start, Cause::TooDeep));
         }
-        Ok(Node { expression, depth })
+        let end = self.end;
+        Ok(Node {
+            expression,
+            depth,
+            start,
+            end,
+        })
     }
 }
 
