@@ -8,7 +8,8 @@ use remoting::{Peer, Request, Service};
 use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
 use crate::handlers::{
-    answer, client, group, lock, offset, pull, query, relay, reply, reset, send_back, transaction,
+    answer, client, group, lock, offset, pull, query, relay, reply, reset, send_back, topic,
+    transaction,
 };
 
 /// A broker as connections see it.
@@ -89,6 +90,11 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         }
         request::GET_PRODUCER_CONNECTION_LIST => {
             answer(request, |request| group::producers(broker, request))
+        }
+        request::GET_TOPIC_STATS_INFO => answer(request, |request| topic::stats(broker, request)),
+        request::GET_TOPIC_CONFIG => answer(request, |request| topic::config(broker, request)),
+        request::GET_SUBSCRIPTIONGROUP_CONFIG => {
+            answer(request, |request| group::config(broker, request))
         }
         request::GET_CONSUME_STATS => answer(request, |request| group::stats(broker, request)),
         request::QUERY_TOPIC_CONSUME_BY_WHO => {

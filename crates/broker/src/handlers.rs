@@ -11,6 +11,7 @@ pub(crate) mod reply;
 pub(crate) mod reset;
 pub(crate) mod send;
 pub(crate) mod send_back;
+pub(crate) mod topic;
 pub(crate) mod transaction;
 
 use protocol::codes::response;

@@ -33,7 +33,7 @@ pub use lock::{LockBatch, LockBatchResponse, MessageQueue, UnlockBatch};
 pub use offset::{ConsumerOffsets, DelayOffsets};
 pub use register::{RegisterBrokerBody, RegisterBrokerError, TopicConfigWrapper};
 pub use route::{BrokerData, ClusterInfo, QueueData, TopicList, TopicRoute};
-pub use stats::{ConsumeStats, OffsetWrapper};
+pub use stats::{ConsumeStats, OffsetWrapper, TopicOffset, TopicStats};
 pub use topic::{DataVersion, TopicConfig, TopicConfigTable, TopicFilterType};
 pub use transaction::{TopicCount, TransactionCounts};
 

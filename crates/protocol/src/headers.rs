@@ -90,4 +90,5 @@ pub mod offset;
 pub mod pull;
 pub mod reply;
 pub mod send;
+pub mod topic;
 pub mod transaction;

@@ -1,4 +1,5 @@
-//! What tools ask about groups: connections 203 and 204, how far a group is 208, who reads what 300, 343 and 345.
+//! What tools ask about groups: connections 203 and 204, how far a group is 208, who reads what 300, 343 and 345,
+//! settings 352.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use protocol::codes::response;
 use protocol::command::NoHeader;
 use protocol::fastjson;
 use protocol::headers::group::{
-    ConsumeStatsOf, ConsumerConnections, ProducerConnections, TopicConsumeByWho, TopicsByConsumer,
+    ConsumeStatsOf, ConsumerConnections, ProducerConnections, SubscriptionGroupOf,
+    TopicConsumeByWho, TopicsByConsumer,
 };
 use remoting::{Peer, Request};
 
@@ -199,4 +201,15 @@ pub(crate) fn subscription(broker: &Broker, request: &Request) -> Told {
     };
     drop(clients);
     Ok(Answer::body(fastjson::to_vec(&body)))
+}
+
+/// 352: a group's settings; a new group gets the default ones if that is allowed, as in Apache.
+pub(crate) fn config(broker: &Broker, request: &Request) -> Told {
+    let header: SubscriptionGroupOf<'_> = request.header()?;
+    let group = header.group.to_str();
+    let Some(config) = broker.group(&group) else {
+        let remark = format!("No group in this broker: {group}");
+        return Err(Refusal::new(response::SUBSCRIPTION_GROUP_NOT_EXIST, remark));
+    };
+    Ok(Answer::body(fastjson::to_vec(&*config)))
 }

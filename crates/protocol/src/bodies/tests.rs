@@ -78,6 +78,9 @@ fn offsets_and_connections_are_written_as_java_writes_them() {
     check::<ConsumeStats>(
         r#"{"consumeTps":1.5,"offsetTable":{{"brokerName":"b","queueId":0,"topic":"T"}:{"brokerOffset":9,"consumerOffset":3,"lastTimestamp":17,"pullOffset":5}}}"#,
     );
+    check::<TopicStats>(
+        r#"{"offsetTable":{{"brokerName":"b","queueId":0,"topic":"T"}:{"lastUpdateTimestamp":3,"maxOffset":2,"minOffset":1}},"topicPutTps":0.5}"#,
+    );
     check::<ConsumerConnection>(
         r#"{"connectionSet":[{"clientAddr":"127.0.0.1:1","clientId":"c@1","language":"JAVA","version":479}],"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","subscriptionTable":{"T":{"classFilterMode":false,"codeSet":[97,98],"expressionType":"TAG","subString":"a||b","subVersion":7,"tagsSet":["a","b"],"topic":"T"}}}"#,
     );

@@ -1,4 +1,4 @@
-//! Groups as tools see them: connections 203 and 204, progress 208, who reads what 300, 343 and 345.
+//! Groups as tools see them: connections 203 and 204, progress 208, who reads what 300, 343 and 345, settings 352.
 
 use crate::text::Text;
 
@@ -53,5 +53,13 @@ header! {
         group: Text<'a> = "group",
         /// The topic.
         topic: Option<Text<'a>> = "topic",
+    }
+}
+
+header! {
+    /// GET_SUBSCRIPTIONGROUP_CONFIG 352 (`GetSubscriptionGroupConfigRequestHeader`).
+    pub struct SubscriptionGroupOf<'a> {
+        /// The group.
+        group: Text<'a> = "group",
     }
 }
