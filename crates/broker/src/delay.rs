@@ -26,7 +26,7 @@ pub(crate) struct Detour {
 }
 
 /// The detour of a message for `topic` and `queue_id`, if its properties ask for one; they then remember where it goes in
-/// the end. A level above the last one is the last one.
+/// the end. A level above the last one is the last one. A half message has none until it is committed: Apache loses one.
 pub(crate) fn divert(
     levels_ms: &[i64],
     topic: &str,
@@ -35,6 +35,9 @@ pub(crate) fn divert(
 ) -> Option<Detour> {
     // Half messages are delayed when their transaction is committed; what is put aside, never.
     if matches!(topic, topics::HALF | topics::CHECKED_TOO_OFTEN) {
+        return None;
+    }
+    if topic == topics::HALF {
         return None;
     }
     let asked = level(properties::find(properties, properties::DELAY)?)?;

@@ -46,3 +46,15 @@ fn no_level_is_no_delay() {
         check(level, None);
     }
 }
+
+#[test]
+fn a_half_message_waits_for_its_transaction_first() {
+    let mut text = Vec::new();
+    properties::append(&mut text, properties::DELAY, "1");
+    let before = text.clone();
+    assert_eq!(
+        divert(&LEVELS_MS, "RMQ_SYS_TRANS_HALF_TOPIC", 0, &mut text),
+        None
+    );
+    assert_eq!(text, before);
+}
