@@ -64,6 +64,8 @@ pub struct Broker {
     pub(crate) flush_bell: Arc<Bell>,
     /// Rung after topics or groups changed.
     pub(crate) save_bell: Arc<Bell>,
+    /// Rung after delayed messages were delivered.
+    pub(crate) delay_bell: Arc<Bell>,
     /// Rung after appends.
     pub(crate) index_bell: Arc<Bell>,
     pub(crate) tasks: Tasks,

@@ -150,7 +150,7 @@ impl Config {
             server_side_reset: true,
             store_replies: true,
             client_call_timeout: Duration::from_secs(10),
-            delay_offsets_interval: Duration::from_secs(1),
+            delay_offsets_interval: Duration::from_millis(100),
             property_filter_enabled: false,
             filter_retries: false,
             filter_dead_ms_max: 24 * 3_600_000,

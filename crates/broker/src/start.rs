@@ -306,6 +306,7 @@ fn assemble(
         append_failing: AtomicBool::new(false),
         flush_bell: Arc::default(),
         save_bell: Arc::default(),
+        delay_bell: Arc::default(),
         index_bell: Arc::default(),
         tasks: Tasks::default(),
         turn: AtomicU32::new(now_ms as u32),
@@ -356,8 +357,11 @@ fn threads(
         saving.save_metadata()
     })?;
     let saving = broker.clone();
-    threads.every("save-delays", config.delay_offsets_interval, move || {
-        saving.save_delays()
+    threads.on_bell("save-delays", &broker.delay_bell, None, move || {
+        saving
+            .delay_bell
+            .pause(saving.config.delay_offsets_interval);
+        saving.save_delays();
     })?;
     let expiring = broker.clone();
     threads.every("expire-clients", EXPIRE_PERIOD, move || {
@@ -425,7 +429,6 @@ impl Running {
         let closing = tokio::task::spawn_blocking(move || {
             threads.join();
             broker.save_metadata();
-            broker.save_delays();
             broker.store.close()
         });
         match closing.await {

@@ -161,6 +161,13 @@ impl Bell {
         self.rung.notify_one();
     }
 
+    /// Sleeps, but not past the time to stop.
+    pub(crate) fn pause(&self, period: Duration) {
+        let mut stopping = self.stopping.lock();
+        self.rung
+            .wait_while_for(&mut stopping, |stopping| !*stopping, period);
+    }
+
     /// The thread that listens shall end.
     pub(crate) fn is_stopped(&self) -> bool {
         *self.stopping.lock()

@@ -206,7 +206,7 @@ options! {
         store_replies: bool = "storeReplyMessageEnable" or true;
         /// Delays of the levels that a message may ask for, the first for level 1.
         delay_levels: DelayLevels = "messageDelayLevel" or DelayLevels(store::Config::new("").delay_levels_ms);
-        /// Time between two writes of how far each delay level is delivered, at most 1000: what was delivered since is delivered
+        /// Time between two writes of how far each delay level is delivered, at most 100: what was delivered since is delivered
         /// again after `kill -9`.
         delay_offsets_interval: Positive = "flushDelayOffsetInterval" or Positive(10_000), unit "ms";
         /// Consumers may filter by SQL92 expressions on properties; they are refused otherwise.
@@ -465,7 +465,7 @@ impl Options {
 }
 
 /// Apache's default of ten seconds would be so many seconds of messages delivered twice.
-const DELAY_OFFSETS_INTERVAL_MAX: Duration = Duration::from_secs(1);
+const DELAY_OFFSETS_INTERVAL_MAX: Duration = Duration::from_millis(100);
 
 /// A consume queue file holds whole entries.
 const QUEUE_ENTRY_BYTES: usize = 20;

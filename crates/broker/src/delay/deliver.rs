@@ -140,6 +140,8 @@ impl Waiting {
             self.next = next;
             let mut delays = broker.delays.state.write();
             delays.advance(self.level, next, now_ms);
+            drop(delays);
+            broker.delay_bell.ring();
         } else if later.is_none() {
             return Err(Failure::Gap(self.next.0));
         }

@@ -254,5 +254,5 @@ fn delay_levels_are_counted_from_the_first() {
     }
     let default = Options::default().config(Path::new("/x")).unwrap();
     assert_eq!(default.store.delay_levels_ms.len(), 18);
-    assert_eq!(default.delay_offsets_interval.as_millis(), 1_000);
+    assert_eq!(default.delay_offsets_interval.as_millis(), 100);
 }
