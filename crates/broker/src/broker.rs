@@ -15,6 +15,7 @@ use remoting::{Body, Peer};
 use store::{AppendError, Appended, Store};
 
 use crate::address::Advertised;
+use crate::assignment::{RequestModes, Routes};
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::delay::Delays;
@@ -27,6 +28,7 @@ use crate::lateness::{Lateness, LatenessReport};
 use crate::locks::Locks;
 use crate::metadata::MetadataFile;
 use crate::offsets::Offsets;
+use crate::pop::Pops;
 use crate::registration::Registration;
 use crate::said::Said;
 use crate::tasks::Tasks;
@@ -54,6 +56,9 @@ pub struct Broker {
     pub(crate) mismatches: AtomicU64,
     pub(crate) said: Said,
     pub(crate) locks: Mutex<Locks>,
+    pub(crate) pops: Pops,
+    pub(crate) request_modes: Saved<RequestModes>,
+    pub(crate) routes: Routes,
     pub(crate) holds: Holds,
     pub(crate) transactions: Transactions,
     pub(crate) unique_keys: UniqueKeys,

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use protocol::bodies::MessageRequestMode;
 use store::ReadLimits;
 
 use crate::transactions::half::Rules;
@@ -102,6 +103,8 @@ pub struct Config {
     pub transaction_checks_max: i32,
     /// transactionOpMsgMaxSize.
     pub transaction_op_bytes_max: usize,
+    /// The keys of consumption by pop.
+    pub pop: PopConfig,
     /// notifyConsumerIdsChangedEnable.
     pub notify_members: bool,
     /// The maxTransfer… keys.
@@ -116,6 +119,51 @@ pub struct Config {
     pub clean_interval: Duration,
     /// Paths, sizes, flush mode and retention.
     pub store: store::Config,
+}
+
+/// Consumption by pop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PopConfig {
+    /// reviveQueueNum.
+    pub revive_queues: i32,
+    /// popPollingSize: pops that wait for one queue, or all queues, of a group's topic.
+    pub waiting_per_queue_max: usize,
+    /// maxPopPollingSize: pops that wait.
+    pub waiting_max: usize,
+    /// popFromRetryProbability, percent.
+    pub retry_first_percent: u32,
+    /// enableRetryTopicV2.
+    pub retry_topic_v2: bool,
+    /// retrieveMessageFromPopRetryTopicV1: with `retry_topic_v2`, messages that still are in the old retry topic too.
+    pub retry_topic_v1_too: bool,
+    /// popResponseReturnActualRetryTopic.
+    pub show_retry_topic: bool,
+    /// initPopOffsetByCheckMsgInMem.
+    pub young_from_start: bool,
+    /// serverLoadBalancerEnable.
+    pub share_queues: bool,
+    /// defaultMessageRequestMode.
+    pub default_mode: MessageRequestMode,
+    /// defaultPopShareQueueNum.
+    pub default_share_queues: i32,
+}
+
+impl Default for PopConfig {
+    fn default() -> PopConfig {
+        PopConfig {
+            revive_queues: 8,
+            waiting_per_queue_max: 1_024,
+            waiting_max: 100_000,
+            retry_first_percent: 20,
+            retry_topic_v2: false,
+            retry_topic_v1_too: true,
+            show_retry_topic: false,
+            young_from_start: true,
+            share_queues: true,
+            default_mode: MessageRequestMode::Pull,
+            default_share_queues: -1,
+        }
+    }
 }
 
 impl Config {
@@ -161,6 +209,7 @@ impl Config {
             transaction_check_interval: Duration::from_secs(30),
             transaction_checks_max: 15,
             transaction_op_bytes_max: 4_096,
+            pop: PopConfig::default(),
             notify_members: true,
             read_limits: ReadLimits::default(),
             flush_interval: Duration::from_millis(500),

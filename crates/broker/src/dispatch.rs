@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use protocol::codes::request;
+use protocol::codes::{self, request};
 use remoting::{Peer, Request, Service};
 
 use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
 use crate::handlers::{
-    answer, client, group, lock, offset, pull, query, relay, reply, reset, send_back, topic,
+    answer, client, group, lock, offset, pop, pull, query, relay, reply, reset, send_back, topic,
     transaction,
 };
 
@@ -40,7 +40,7 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
     if !send::CODES.contains(&request.code) {
         sends.append(broker);
     }
-    match request.code {
+    match codes::uncut(request.code) {
         request::SEND_MESSAGE | request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => {
             sends.add(broker, request)
         }
@@ -106,6 +106,13 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         request::QUERY_SUBSCRIPTION_BY_CONSUMER => {
             answer(request, |request| group::subscription(broker, request))
         }
+        request::QUERY_ASSIGNMENT => pop::assignment(broker, request),
+        request::SET_MESSAGE_REQUEST_MODE => pop::set_mode(broker, request),
+        request::POP_MESSAGE => pop::pop(broker, request),
+        request::ACK_MESSAGE => pop::ack(broker, request),
+        request::BATCH_ACK_MESSAGE => pop::batch_ack(broker, request),
+        request::CHANGE_MESSAGE_INVISIBLETIME => pop::change_invisible(broker, request),
+        request::NOTIFICATION => pop::notification(broker, request),
         _ => request.refuse_unknown(),
     }
 }

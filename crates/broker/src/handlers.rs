@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod group;
 pub(crate) mod lock;
 pub(crate) mod offset;
+pub(crate) mod pop;
 pub(crate) mod pull;
 pub(crate) mod query;
 pub(crate) mod relay;
@@ -14,12 +15,17 @@ pub(crate) mod send_back;
 pub(crate) mod topic;
 pub(crate) mod transaction;
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
 use protocol::codes::response;
 use protocol::command::{Header, NoHeader};
 use protocol::fastjson;
-use remoting::{Body, Request};
+use remoting::{Body, ReplyTo, Request};
 use serde::de::DeserializeOwned;
 
+use crate::broker::Broker;
 use crate::refusal::Refusal;
 
 /// What a client gets that asked for something at hand.
@@ -73,4 +79,36 @@ pub(crate) fn answer<H: for<'h> Header<'h>>(
         Ok(answer) => request.reply(answer.code, answer.remark, &answer.header, answer.body),
         Err(refusal) => request.refuse(refusal.code, &refusal.remark),
     }
+}
+
+/// Answers with what a future gives: at once if it has it, or from a task that ends with the client's connection.
+pub(crate) fn later<T: 'static>(
+    broker: &Broker,
+    request: Request,
+    future: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    answer: impl FnOnce(ReplyTo, T) + Send + 'static,
+) {
+    let mut reply = request.into_reply();
+    let answer = move |reply: ReplyTo, result: Result<T, Refusal>| match result {
+        Ok(value) => answer(reply, value),
+        Err(refusal) => reply.send(refusal.code, Some(&refusal.remark), &NoHeader, Body::None),
+    };
+    let mut future: Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>> = Box::pin(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
+        return answer(reply, result);
+    }
+    let peer = reply.peer().id();
+    let Some(place) = broker.holds.place(peer) else {
+        let remark = "too many requests of this connection wait";
+        return reply.send(response::POLLING_FULL, Some(remark), &NoHeader, Body::None);
+    };
+    reply.hold();
+    broker.holds.start(peer, async move {
+        let _place = place;
+        answer(
+            reply,
+            poll_fn(|context| future.as_mut().poll(context)).await,
+        );
+    });
 }

@@ -78,15 +78,24 @@ impl Broker {
             let groups = self.groups.state.read();
             (groups.changes() > saved).then(|| (groups.changes(), groups.to_table()))
         });
+        self.save_request_modes();
     }
 
     /// Saves what changed, and again what could not be saved at its time.
     pub(crate) fn save_metadata(&self) {
         self.save_topics_and_groups();
         self.transactions.save();
+        self.save_orders();
+        self.note_revive_offsets();
         self.offsets.file.save_changes(|saved| {
-            let offsets = self.offsets.state.read();
-            (offsets.commits() > saved).then(|| (offsets.commits(), offsets.to_table()))
+            let (commits, table) = {
+                let offsets = self.offsets.state.read();
+                (offsets.commits() > saved).then(|| (offsets.commits(), offsets.to_table()))
+            }?;
+            // Offsets on disk are not ahead of the log: a group would pass messages whose check points, or they
+            // themselves, a power cut took. A log that can't be flushed takes no check points any more.
+            let _ = self.store.flush();
+            Some((commits, table))
         });
         self.expressions.state.write().clean(self.clock.now_ms());
         self.expressions.file.save_changes(|saved| {

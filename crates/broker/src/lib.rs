@@ -1,6 +1,7 @@
 //! The broker: what each request code means.
 
 mod address;
+mod assignment;
 #[allow(dead_code, reason = "features that use it follow")]
 mod background;
 mod broker;
@@ -21,6 +22,7 @@ mod locks;
 mod message;
 mod metadata;
 mod offsets;
+mod pop;
 mod refusal;
 mod registration;
 mod said;
@@ -36,7 +38,7 @@ mod unique_key;
 pub use address::AddressError;
 pub use broker::Broker;
 pub use config::options::{Options, OptionsError};
-pub use config::{Config, Role};
+pub use config::{Config, PopConfig, Role};
 pub use filter::sql92::{Sql, SqlError};
 pub use lateness::LatenessReport;
 pub use metadata::MetadataError;

@@ -60,6 +60,32 @@ pub const HALF_PROPERTIES_SPARE: usize = 128;
 
 /// Messages one query by key returns at most (Apache's maxMsgsNumBatch).
 pub const QUERY_MAX: i32 = 64;
+/// Messages one pop takes at most, and a check point names.
+pub const POP_MAX: i32 = 32;
+/// Check points with messages that are not acknowledged; beyond, a pop is answered like one too many that waits. Apache has
+/// no bound.
+pub const CHECKPOINTS_MAX: usize = 500_000;
+/// Acknowledgements whose check points Apache's timer still has.
+pub const EARLY_ACKS_MAX: usize = 100_000;
+/// A pop may ask for this long at most: what Apache's timer takes by default.
+pub const INVISIBLE_MS_MAX: i64 = 3 * 86_400_000;
+/// Check points whose messages come back in one turn of the reviver.
+pub const REVIVE_CHECKPOINTS: usize = 64;
+/// Bytes of messages that come back with one append.
+pub const REVIVE_BATCH_BYTES: usize = 4 << 20;
+/// Records of a revive queue after which an open check point is put again at its end, so that a restart need not read more.
+pub const REVIVE_RECORDS: i64 = 100_000;
+/// What a group took in order from a queue is remembered so long.
+pub const ORDER_MS_MAX: i64 = 86_400_000;
+/// Acknowledgements one batch holds at most.
+pub const BATCH_ACKS_MAX: usize = 10_000;
+/// Topics whose queues on other brokers are remembered.
+pub const ROUTES_MAX: usize = 10_000;
+/// Queues of a topic on another broker.
+pub const ROUTE_QUEUES_MAX: i32 = 65_536;
+/// Groups whose way of consuming a topic was set.
+pub const REQUEST_MODES_MAX: usize = 100_000;
+
 /// Messages one pull returns at most, before the limits by bytes.
 pub const PULL_MAX: i32 = 1_024;
 

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::address::{self, AddressError};
+use crate::assignment::{RequestModes, Routes};
 use crate::background::Background;
 use crate::broker::{Broker, Identity, Saved};
 use crate::clients::Clients;
@@ -30,6 +31,8 @@ use crate::lateness::Lateness;
 use crate::locks::Locks;
 use crate::metadata::{MetadataError, MetadataFile};
 use crate::offsets::Offsets;
+use crate::pop::order::Orders;
+use crate::pop::{Pops, revive};
 use crate::registration::{self, Registration};
 use crate::said::Said;
 use crate::tasks::Tasks;
@@ -99,6 +102,7 @@ impl Broker {
         let port = addrs.first().map_or(config.listen_port, SocketAddr::port);
         let identity = identity(&config, port).await?;
         let broker = Arc::new(assemble(config, disk, clock, identity)?);
+        broker.restore_pops().map_err(|error| error.0)?;
 
         let (failed, failure) = watch::channel(None);
         let threads = threads(&broker, failed.clone())?;
@@ -227,6 +231,7 @@ fn assemble(
         cluster: &config.cluster,
         broker: &config.broker_name,
         default_queues: config.default_topic_queues,
+        revive_queues: config.pop.revive_queues,
         auto_create: config.auto_create_topics,
         trace_topic: config.trace_topic.as_deref(),
     });
@@ -237,6 +242,14 @@ fn assemble(
     if let Some(table) = groups_file.load()? {
         groups.load(table);
     }
+    let orders_file = file("consumerOrderInfo.json");
+    let orders = orders_file
+        .load()?
+        .map_or_else(Orders::default, |file| Orders::load(file, now_ms));
+    let modes_file = file("messageRequestMode.json");
+    let modes = modes_file
+        .load()?
+        .map_or_else(RequestModes::default, RequestModes::load);
     let mut offsets = offsets_file
         .load()?
         .map_or_else(Offsets::default, Offsets::load);
@@ -270,7 +283,17 @@ fn assemble(
         std::process::id(),
         now_ms as u32,
     );
+    let orders = Saved {
+        state: RwLock::new(orders),
+        file: orders_file,
+    };
     Ok(Broker {
+        pops: Pops::new(&config.cluster, orders, now_ms),
+        request_modes: Saved {
+            state: RwLock::new(modes),
+            file: modes_file,
+        },
+        routes: Routes::default(),
         registration: Arc::new(Registration::new(&config.nameservers)),
         identity: Arc::new(identity),
         store: Arc::new(store),
@@ -381,6 +404,7 @@ fn background(broker: &Arc<Broker>, failed: watch::Sender<Option<String>>) -> Ba
     background.start("transactions", |stopped| {
         owner::run(broker.clone(), stopped)
     });
+    background.start("revive", |stopped| revive::run(broker.clone(), stopped));
     background
 }
 

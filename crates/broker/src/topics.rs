@@ -93,6 +93,11 @@ pub(crate) fn check_name(topic: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// The topic that remembers which popped messages are not acknowledged.
+pub(crate) fn revive_topic(cluster: &str) -> String {
+    format!("rmq_sys_REVIVE_LOG_{cluster}")
+}
+
 pub(crate) fn send_forbidden(topic: &str) -> bool {
     SEND_FORBIDDEN.contains(&topic)
 }
@@ -107,6 +112,7 @@ pub(crate) struct Boot<'a> {
     pub(crate) cluster: &'a str,
     pub(crate) broker: &'a str,
     pub(crate) default_queues: i32,
+    pub(crate) revive_queues: i32,
     pub(crate) auto_create: bool,
     pub(crate) trace_topic: Option<&'a str>,
 }
@@ -168,11 +174,7 @@ impl Topics {
             config(OFFSET_MOVED, 1, READ_WRITE),
             config(SCHEDULE, 18, READ_WRITE),
             config(&format!("{}_REPLY_TOPIC", boot.cluster), 1, READ_WRITE),
-            config(
-                &format!("rmq_sys_REVIVE_LOG_{}", boot.cluster),
-                8,
-                READ_WRITE,
-            ),
+            config(&revive_topic(boot.cluster), boot.revive_queues, READ_WRITE),
             config(
                 &format!("rmq_sys_SYNC_BROKER_MEMBER_{}", boot.broker),
                 1,

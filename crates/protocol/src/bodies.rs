@@ -9,6 +9,7 @@ pub mod heartbeat;
 pub mod kv;
 pub mod lock;
 pub mod offset;
+pub mod pop;
 pub mod register;
 pub mod route;
 pub mod stats;
@@ -31,6 +32,11 @@ pub use heartbeat::{
 pub use kv::{KvConfig, KvTable};
 pub use lock::{LockBatch, LockBatchResponse, MessageQueue, UnlockBatch};
 pub use offset::{ConsumerOffsets, DelayOffsets};
+pub use pop::{
+    AckRecord, BatchAck, BatchAckMessage, CheckPoint, MessageQueueAssignment, MessageRequestMode,
+    MessageRequestModes, OrderInfo, OrderInfos, QueryAssignment, QueryAssignmentResponse,
+    SetMessageRequestMode,
+};
 pub use register::{RegisterBrokerBody, RegisterBrokerError, TopicConfigWrapper};
 pub use route::{BrokerData, ClusterInfo, QueueData, TopicList, TopicRoute};
 pub use stats::{ConsumeStats, OffsetWrapper, TopicOffset, TopicStats};

@@ -176,6 +176,15 @@ pub mod request {
     }
 }
 
+/// The code that a request means: binary headers have 16 bits for it, which cut the codes of pops short.
+pub fn uncut(code: i32) -> i32 {
+    const CUT: i32 = 3 << 16;
+    let is_cut = (0..1 << 16).contains(&code)
+        && request::name(code).is_none()
+        && request::name(code + CUT).is_some();
+    if is_cut { code + CUT } else { code }
+}
+
 /// How a request went (Apache's `ResponseCode` and `RemotingSysResponseCode`). Clients act on these numbers.
 pub mod response {
     codes! {

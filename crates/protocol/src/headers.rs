@@ -87,6 +87,7 @@ pub mod group;
 pub mod message;
 pub mod nameserver;
 pub mod offset;
+pub mod pop;
 pub mod pull;
 pub mod reply;
 pub mod send;

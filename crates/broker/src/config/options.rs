@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use protocol::bodies::MessageRequestMode;
 use protocol::options::{OptionValue, Positive};
 use protocol::{option_enum, options};
 
-use super::{Config, Role};
+use super::{Config, PopConfig, Role};
 use crate::limits;
 
 #[cfg(test)]
@@ -32,6 +33,16 @@ option_enum! {
         SyncFlush = "SYNC_FLUSH",
         /// Within `flushIntervalCommitLog`.
         AsyncFlush = "ASYNC_FLUSH",
+    }
+}
+
+option_enum! {
+    /// How the members of a group get messages.
+    pub enum RequestMode {
+        /// Each from its own queues.
+        Pull = "PULL",
+        /// From shared queues.
+        Pop = "POP",
     }
 }
 
@@ -234,6 +245,28 @@ options! {
         transaction_checks_max: u32 = "transactionCheckMax" or 15;
         /// Size from which on a message about ended transactions is full. They are written at once, whatever `transactionOpBatchInterval`.
         transaction_op_bytes_max: Positive = "transactionOpMsgMaxSize" or Positive(4_096), unit "bytes";
+        /// Queues of the topic that remembers which popped messages are not acknowledged.
+        revive_queues: Positive = "reviveQueueNum" or Positive(8);
+        /// Pops that wait for messages of one topic and group at most.
+        pop_waiting_per_queue_max: u32 = "popPollingSize" or 1_024;
+        /// Pops that wait for messages at most.
+        pop_waiting_max: u32 = "maxPopPollingSize" or 100_000;
+        /// How many pops look for messages to be tried again first.
+        pop_retry_first_percent: u32 = "popFromRetryProbability" or 20, unit "percent";
+        /// Popped messages come back in topics named `%RETRY%group+topic` rather than `%RETRY%group_topic`.
+        pop_retry_topic_v2: bool = "enableRetryTopicV2" or false;
+        /// With those, messages in topics of the old name are popped too.
+        pop_retry_topic_v1_too: bool = "retrieveMessageFromPopRetryTopicV1" or true;
+        /// Messages that came back show the topic they came back in.
+        pop_show_retry_topic: bool = "popResponseReturnActualRetryTopic" or false;
+        /// Groups without an offset start at the first message of a queue that still has it in memory.
+        pop_young_from_start: bool = "initPopOffsetByCheckMsgInMem" or true;
+        /// The broker shares queues among the members of a group that let it.
+        share_queues: bool = "serverLoadBalancerEnable" or true;
+        /// How members of such groups get messages, where it was not set for the group and the topic.
+        default_request_mode: RequestMode = "defaultMessageRequestMode" or RequestMode::Pull;
+        /// How many other members' queues they take from, with POP; 0 or less for all.
+        default_pop_share_queues: i32 = "defaultPopShareQueueNum" or -1;
         /// Consumers are told when one of their group comes or goes.
         notify_members: bool = "notifyConsumerIdsChangedEnable" or true;
         /// Bytes that one pull returns at most while what it reads is new.
@@ -377,6 +410,7 @@ impl Options {
         config.transaction_checks_max =
             i32::try_from(self.transaction_checks_max).unwrap_or(i32::MAX);
         config.transaction_op_bytes_max = size(self.transaction_op_bytes_max);
+        config.pop = self.pop();
         config.notify_members = self.notify_members;
         config.flush_interval = ms(self.flush_interval);
         config.sync_flush_timeout = ms(self.sync_flush_timeout);
@@ -422,6 +456,25 @@ impl Options {
             );
         }
         Ok(())
+    }
+
+    fn pop(&self) -> PopConfig {
+        PopConfig {
+            revive_queues: self.revive_queues.0,
+            waiting_per_queue_max: self.pop_waiting_per_queue_max as usize,
+            waiting_max: self.pop_waiting_max as usize,
+            retry_first_percent: self.pop_retry_first_percent,
+            retry_topic_v2: self.pop_retry_topic_v2,
+            retry_topic_v1_too: self.pop_retry_topic_v1_too,
+            show_retry_topic: self.pop_show_retry_topic,
+            young_from_start: self.pop_young_from_start,
+            share_queues: self.share_queues,
+            default_mode: match self.default_request_mode {
+                RequestMode::Pull => MessageRequestMode::Pull,
+                RequestMode::Pop => MessageRequestMode::Pop,
+            },
+            default_share_queues: self.default_pop_share_queues,
+        }
     }
 
     fn read_limits(&self, limits: &mut store::ReadLimits) {

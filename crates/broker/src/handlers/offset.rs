@@ -41,31 +41,32 @@ pub(crate) fn query(broker: &Broker, request: &Request) -> Offset {
         return not_found("Not found, do not set to zero, maybe this group boot first");
     }
     match broker.store.queue(&topic, header.queue_id) {
-        Some(queue) if starts_young(broker, &queue)? => found(QueueOffset(0)),
+        Some(queue) if broker.starts_young(&queue)? => found(QueueOffset(0)),
         _ => not_found("Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first"),
     }
 }
 
-/// Whether the queue still has its very first message, and that one is near the end of the log (where Apache asks whether
-/// it is within 40 % of the machine's memory).
-fn starts_young(broker: &Broker, queue: &Queue) -> Result<bool, Refusal> {
-    if queue.min().0 > 0 {
-        return Ok(false);
+impl Broker {
+    /// Whether the queue still has its very first message, and that one is near the end of the log (where Apache asks whether
+    /// it is within 40 % of the machine's memory).
+    pub(crate) fn starts_young(&self, queue: &Queue) -> Result<bool, Refusal> {
+        if queue.min().0 > 0 {
+            return Ok(false);
+        }
+        let one = ReadLimits {
+            messages_max: 1,
+            scan_bytes_max: 0,
+            ..self.config.read_limits
+        };
+        let mut first = None;
+        self.store
+            .read(queue, QueueOffset(0), &one, |entry| {
+                first = Some(entry.log_offset);
+                false
+            })
+            .map_err(unreadable)?;
+        Ok(first.is_some_and(|first| self.store.log_end().0 - first.0 <= one.hot_window_bytes))
     }
-    let one = ReadLimits {
-        messages_max: 1,
-        scan_bytes_max: 0,
-        ..broker.config.read_limits
-    };
-    let mut first = None;
-    broker
-        .store
-        .read(queue, QueueOffset(0), &one, |entry| {
-            first = Some(entry.log_offset);
-            false
-        })
-        .map_err(unreadable)?;
-    Ok(first.is_some_and(|first| broker.store.log_end().0 - first.0 <= one.hot_window_bytes))
 }
 
 /// 15: the group consumed everything before an offset.

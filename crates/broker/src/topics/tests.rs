@@ -7,6 +7,7 @@ fn topics(auto_create: bool) -> Topics {
         cluster: "c",
         broker: "b",
         default_queues: 8,
+        revive_queues: 8,
         auto_create,
         trace_topic: None,
     })

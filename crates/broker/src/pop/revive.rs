@@ -1,0 +1,349 @@
+//! The reviver: one task that puts messages nobody acknowledged in time into their retry topic, and frees queues whose
+//! ordered messages nobody acknowledged. It sleeps until the next of these is due.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::QueueOffset;
+use protocol::properties;
+use protocol::receipt::normal_topic;
+use protocol::record::Record;
+use store::{Batch, ReadError};
+
+use super::checkpoints::Taken;
+use super::log::{CHECK_POINT, MANY, Reading};
+use super::waiting::any;
+use crate::background::Stopped;
+use crate::broker::Broker;
+use crate::limits;
+use crate::message::{Message, PutError};
+use crate::topics::NotCreated;
+
+/// What could not be revived is tried again after this.
+const AGAIN_MS: i64 = 1_000;
+/// Records that this broker stores are noted by whoever stored them; what is still missing in the table after this is
+/// somebody else's.
+const SETTLED: Duration = Duration::from_millis(20);
+/// An acknowledgement that is just being stored holds up its check point: looked at again after this.
+const HELD_UP: Duration = Duration::from_millis(2);
+
+/// Why messages did not come back.
+#[derive(Debug, thiserror::Error)]
+enum ReviveError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Put(#[from] PutError),
+    #[error("the retry topic was not made: {0:?}")]
+    Topic(NotCreated),
+    #[error("the retry topic was not saved")]
+    Unsaved,
+}
+
+/// Runs until it is stopped.
+pub(crate) async fn run(broker: Arc<Broker>, mut stopped: Stopped) {
+    let mut failing = false;
+    loop {
+        let more = broker.revive_turn(&mut failing).await;
+        if more {
+            tokio::task::yield_now().await;
+        }
+        let sleep = broker.pause(more);
+        tokio::select! {
+            () = stopped.wait() => return,
+            () = sleep => {}
+        }
+    }
+}
+
+impl Broker {
+    /// Completes when the reviver may have something to do.
+    fn pause(&self, more: bool) -> impl Future<Output = ()> + Send + use<'_> {
+        let due = self.pops.checkpoints.lock().next_due();
+        let release = self.pops.orders.state.read().next_release();
+        let next = due.into_iter().chain(release).min();
+        async move {
+            if more {
+                return;
+            }
+            let reached = async {
+                match next {
+                    // Due, but held up.
+                    Some(at_ms) if at_ms <= self.clock.now_ms() => {
+                        tokio::time::sleep(HELD_UP).await;
+                    }
+                    Some(at_ms) => self.clock.reached(at_ms).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = reached => {}
+                () = self.pops.bell.notified() => {}
+                () = self.unknown_records() => {}
+            }
+        }
+    }
+
+    /// Completes when the revive topic has records that are not in the table, though those who store records have had the
+    /// time to note them.
+    async fn unknown_records(&self) {
+        loop {
+            let arrivals = (0..self.config.pop.revive_queues).filter_map(|id| {
+                let topic = &self.pops.revive_topic;
+                let queue = self.store.queue_or_create(topic, id).ok()?;
+                let applied = self.pops.checkpoints.lock().applied(id)?;
+                Some((queue, QueueOffset(applied)))
+            });
+            let queues: Vec<_> = arrivals.collect();
+            any(queues
+                .iter()
+                .map(|(queue, at)| queue.arrival(*at))
+                .collect())
+            .await;
+            tokio::time::sleep(SETTLED).await;
+            let unknown = queues.iter().any(|(queue, _)| {
+                let applied = self.pops.checkpoints.lock().applied(queue.id());
+                applied.is_some_and(|applied| queue.max_visible().0 > applied)
+            });
+            if unknown {
+                return;
+            }
+        }
+    }
+
+    /// Does what is due, as much as one turn may take; returns whether there is more.
+    async fn revive_turn(&self, failing: &mut bool) -> bool {
+        let mut more = match self.follow(Reading::Following) {
+            Ok(more) => more,
+            Err(error) => {
+                report(failing, Err(&error.into()));
+                false
+            }
+        };
+        let now_ms = self.clock.now_ms();
+        for key in self.pops.orders.state.write().take_released(now_ms) {
+            self.pops.waits.notify(&key);
+        }
+        let due = {
+            let mut checkpoints = self.pops.checkpoints.lock();
+            checkpoints.take_due(now_ms, limits::REVIVE_CHECKPOINTS)
+        };
+        more |= due.len() == limits::REVIVE_CHECKPOINTS;
+        for taken in due {
+            let revived = self.revive(&taken).await;
+            report(failing, revived.as_ref().map(|_| ()));
+            let retry = revived.is_err().then(|| self.clock.now_ms() + AGAIN_MS);
+            if retry.is_none() {
+                self.pops
+                    .lateness
+                    .note(self.clock.now_ms() - taken.due_ms());
+            }
+            self.pops.checkpoints.lock().postpone(&taken.key, retry);
+        }
+        more | self.put_old_again(failing)
+    }
+
+    /// Puts the messages of a check point that are not acknowledged into the retry topic.
+    async fn revive(&self, taken: &Taken) -> Result<(), ReviveError> {
+        let key = &taken.key;
+        let group_is_there = self.groups.state.read().find(&key.group).is_some();
+        if self.topic(normal_topic(&key.topic, &key.group)).is_none() || !group_is_there {
+            return Ok(());
+        }
+        let retry_topic = self.retry_topic(&key.topic, &key.group);
+        let open: Vec<i64> = taken.open_offsets().collect();
+        let mut done = HashSet::new();
+        // At most one round for each message, since each stores at least one.
+        for _ in 0..open.len() {
+            let wanted: HashSet<i64> = open
+                .iter()
+                .copied()
+                .filter(|offset| !done.contains(offset))
+                .collect();
+            let messages = self.messages(taken, &wanted, &retry_topic)?;
+            let Some((offsets, messages)) = messages else {
+                // What is left is gone from the log.
+                break;
+            };
+            self.have_retry_topic(&retry_topic, &key.topic, &key.group)
+                .await?;
+            self.put_revived(taken, &offsets, &messages)?;
+            done.extend(offsets);
+        }
+        Ok(())
+    }
+
+    /// Some of the wanted messages, as the retry topic gets them; `None` if there are none.
+    #[expect(clippy::type_complexity, reason = "offsets and messages, side by side")]
+    fn messages(
+        &self,
+        taken: &Taken,
+        wanted: &HashSet<i64>,
+        retry_topic: &str,
+    ) -> Result<Option<(Vec<i64>, Vec<Message>)>, ReadError> {
+        let key = &taken.key;
+        let (Some(first), Some(last)) = (wanted.iter().min(), wanted.iter().max()) else {
+            return Ok(None);
+        };
+        let Some(queue) = self.store.queue(&key.topic, key.queue_id) else {
+            return Ok(None);
+        };
+        let mut from = QueueOffset(*first);
+        while from.0 <= *last {
+            let is_wanted = |entry: &store::QueueEntry| wanted.contains(&entry.queue_offset.0);
+            let read = self.store.read(&queue, from, &MANY, is_wanted)?;
+            let mut found = (Vec::new(), Vec::new());
+            for record in &read.records {
+                let Ok(decoded) = Record::decode(record, false) else {
+                    continue;
+                };
+                found.0.push(decoded.record.queue_offset.0);
+                found
+                    .1
+                    .push(self.retried(&decoded.record, taken, retry_topic));
+            }
+            if !found.0.is_empty() {
+                return Ok(Some(found));
+            }
+            if read.next <= from {
+                break;
+            }
+            from = read.next;
+        }
+        Ok(None)
+    }
+
+    /// A message as it comes back.
+    fn retried(&self, record: &Record<'_>, taken: &Taken, retry_topic: &str) -> Message {
+        let mut message = Message::of(record);
+        retry_topic.clone_into(&mut message.topic);
+        message.queue_id = 0;
+        message.born_host = self.identity.advertised.socket;
+        message.prepared_transaction_offset = 0;
+        message.reconsume_times = record.reconsume_times.saturating_add(1);
+        let is_first =
+            record.reconsume_times == 0 || message.property(properties::FIRST_POP_TIME).is_none();
+        if is_first {
+            message.set(properties::FIRST_POP_TIME, &taken.key.pop_ms.to_string());
+        }
+        message
+    }
+
+    /// One append: the messages, and behind them that they are acknowledged where they were.
+    fn put_revived(
+        &self,
+        taken: &Taken,
+        offsets: &[i64],
+        messages: &[Message],
+    ) -> Result<(), PutError> {
+        let revive_queue = {
+            let checkpoints = self.pops.checkpoints.lock();
+            checkpoints.revive_queue(&taken.key).unwrap_or(0)
+        };
+        let mut batch = Batch::default();
+        for message in messages {
+            self.push_as_is(&mut batch, message)?;
+        }
+        self.push_ack(&mut batch, revive_queue, &taken.key, offsets)?;
+        let appended = self.append(&mut batch)?;
+        if let Some((_, at)) = appended.entries.last() {
+            let mut checkpoints = self.pops.checkpoints.lock();
+            checkpoints.acked(&taken.key, offsets, (revive_queue, at.0));
+        }
+        Ok(())
+    }
+
+    /// The retry topic is there, and will be after a crash, or its messages would never be popped.
+    async fn have_retry_topic(
+        &self,
+        retry_topic: &str,
+        topic: &str,
+        group: &str,
+    ) -> Result<(), ReviveError> {
+        if self.topic(retry_topic).is_none() {
+            let made = self.own_topic(retry_topic, 1, false, 0);
+            made.map_err(ReviveError::Topic)?;
+            if self.committed(group, retry_topic, 0).is_none() {
+                self.commit_offset(group, retry_topic, 0, QueueOffset(0));
+            }
+            self.pops.waits.refresh(normal_topic(topic, group), group);
+        }
+        let since = {
+            let topics = self.topics.state.read();
+            topics.find_since(retry_topic).map_or(0, |(_, since)| since)
+        };
+        match self.topics.file.is_saved(since) || self.topics.file.saved(since).await {
+            true => Ok(()),
+            false => Err(ReviveError::Unsaved),
+        }
+    }
+
+    /// Check points that stay open for long are put again at the end of their queue, so that a restart has less to read.
+    fn put_old_again(&self, failing: &mut bool) -> bool {
+        let mut more = false;
+        for revive_queue in 0..self.config.pop.revive_queues {
+            match self.put_again(revive_queue) {
+                Ok(again) => more |= again,
+                Err(error) => report(failing, Err(&error.into())),
+            }
+        }
+        more
+    }
+
+    /// Nobody can acknowledge anything meanwhile, so that no acknowledgement is before the record and not in it.
+    fn put_again(&self, revive_queue: i32) -> Result<bool, PutError> {
+        let mut checkpoints = self.pops.checkpoints.lock();
+        let end = checkpoints.applied(revive_queue).unwrap_or(0);
+        let before = end - limits::REVIVE_RECORDS;
+        let old = checkpoints.open_before(revive_queue, before, limits::REVIVE_CHECKPOINTS);
+        if old.is_empty() {
+            return Ok(false);
+        }
+        let mut batch = Batch::default();
+        for taken in &old {
+            let record = taken.to_record(&self.identity.broker);
+            self.push_revive(&mut batch, revive_queue, CHECK_POINT, &record)?;
+        }
+        let appended = self.append(&mut batch)?;
+        for (taken, (_, at)) in old.into_iter().zip(appended.entries) {
+            let due_ms = taken.due_ms();
+            checkpoints.add(taken, (revive_queue, at.0), due_ms);
+        }
+        Ok(true)
+    }
+}
+
+/// Logs when messages begin not to come back, and when they do again.
+fn report(failing: &mut bool, revived: Result<(), &ReviveError>) {
+    match revived {
+        Err(error) if !*failing => {
+            tracing::error!(%error, "popped messages can't come back; will keep trying");
+        }
+        Ok(()) if *failing => tracing::info!("popped messages come back again"),
+        _ => {}
+    }
+    *failing = revived.is_err();
+}
+
+#[cfg(test)]
+impl Broker {
+    /// Completes when nothing is due.
+    pub(crate) async fn revived(&self) {
+        loop {
+            let now_ms = self.clock.now_ms();
+            let due = {
+                let checkpoints = self.pops.checkpoints.lock();
+                checkpoints
+                    .next_due()
+                    .is_some_and(|due_ms| due_ms <= now_ms)
+                    || checkpoints.is_reviving()
+            };
+            if !due {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What is not acknowledged comes back, what is does not.
+
+use super::{POP, ack, advance, bodies, change, with_messages};
+use crate::testing::NOW_MS;
+
+#[tokio::test]
+async fn what_is_not_acknowledged_comes_back_in_time() {
+    let (fixture, client) = with_messages(&["1", "2", "3"]).await;
+    let got = POP.now(&client).await;
+    ack(&client, "g", &got[1], (0, "")).await;
+    advance(&fixture, 9_999).await;
+    assert!(POP.now(&client).await.is_empty());
+    advance(&fixture, 1).await;
+    let again = POP.now(&client).await;
+    assert_eq!(bodies(&again), ["1", "3"]);
+    for got in &again {
+        assert_eq!((got.times, got.topic.as_str()), (1, "Orders"));
+        assert_eq!(got.first_pop, Some(NOW_MS.to_string()));
+    }
+    // Both are acknowledged by handles of the retry topic.
+    for got in &again {
+        ack(&client, "g", got, (0, "")).await;
+    }
+    advance(&fixture, 100_000).await;
+    assert!(POP.now(&client).await.is_empty());
+    assert_eq!(fixture.broker().pops.open(), 0);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn tries_are_counted() {
+    let (fixture, client) = with_messages(&["1"]).await;
+    for times in 0..4 {
+        let got = POP.now(&client).await;
+        assert_eq!((bodies(&got), got[0].times), (vec!["1"], times));
+        advance(&fixture, 10_000).await;
+    }
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_changed_time_counts_from_now() {
+    let (fixture, client) = with_messages(&["1", "2"]).await;
+    let got = POP.now(&client).await;
+    advance(&fixture, 5_000).await;
+    let longer = change(&client, "g", &got[0], 20_000, (0, "")).await;
+    advance(&fixture, 5_000).await;
+    assert_eq!(bodies(&POP.now(&client).await), ["2"]);
+    // The old handle is worth nothing any more, the new one is.
+    ack(&client, "g", &got[0], (0, "")).await;
+    change(
+        &client,
+        "g",
+        &got[0],
+        1_000,
+        (208, "no message is taken by"),
+    )
+    .await;
+    let at_once = change(&client, "g", &longer, 0, (0, "")).await;
+    advance(&fixture, 0).await;
+    let again = POP.now(&client).await;
+    assert_eq!((bodies(&again), again[0].times), (vec!["1"], 1));
+    ack(&client, "g", &at_once, (0, "")).await;
+    ack(&client, "g", &again[0], (0, "")).await;
+    fixture.stop().await;
+}
