@@ -66,7 +66,7 @@ class DelayTest {
         Inbox inbox = new Inbox();
         apps.consumer(Apps.fresh("levels-group"), topic, "TagA", inbox);
         inbox.await(22);
-        Map<String, MessageExt> byBody = checkTimes(inbox, 500, 3000);
+        Map<String, MessageExt> byBody = checkTimes(inbox, 1000, 4000);
         for (int level = 1; level <= 18; level++) {
             MessageExt message = byBody.get("level " + level);
             SendResult result = due.get("level " + level).result;
