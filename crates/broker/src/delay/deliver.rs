@@ -23,6 +23,9 @@ mod tests;
 /// After a failure, of the disk or because it is full, the same is tried again.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
+/// A wait that takes so much longer than it should is looked at again.
+const CLOCK_SET: Duration = Duration::from_secs(1);
+
 /// Delivers a level until the broker stops.
 pub(crate) async fn run(broker: Arc<Broker>, level: i32, mut stopped: Stopped) {
     tokio::select! {
@@ -39,7 +42,13 @@ async fn deliver(broker: &Broker, level: i32) {
         waiting.queue.arrival(waiting.next).await;
         match waiting.turn(broker) {
             Ok(None) => tokio::task::yield_now().await,
-            Ok(Some(due_ms)) => broker.clock.reached(due_ms).await,
+            Ok(Some(due_ms)) => {
+                let left_ms = due_ms.saturating_sub(broker.clock.now_ms()).max(0);
+                let left = Duration::from_millis(left_ms.unsigned_abs());
+                let reached = broker.clock.reached(due_ms);
+                // If that takes much longer, the clock was set back meanwhile.
+                let _ = tokio::time::timeout(left + CLOCK_SET, reached).await;
+            }
             Err(error) => {
                 waiting.note_failure(&error);
                 tokio::time::sleep(FAILED_PAUSE).await;
@@ -97,7 +106,7 @@ impl Waiting {
     /// When a message has to be delivered.
     fn due_ms(&self, entry: &QueueEntry) -> i64 {
         match entry.queue_offset < self.clock_set.until {
-            true => entry.tags_code - self.clock_set.back_ms,
+            true => entry.tags_code.saturating_sub(self.clock_set.back_ms),
             false => entry.tags_code,
         }
     }
@@ -133,7 +142,7 @@ impl Waiting {
             self.put(broker, &read)?;
             let now_ms = broker.clock.now_ms();
             for due_ms in dues_ms {
-                broker.delay_lateness.note(now_ms - due_ms);
+                broker.delay_lateness.note(now_ms.saturating_sub(due_ms));
             }
         }
         if next > self.next {
@@ -152,7 +161,7 @@ impl Waiting {
     /// The next message waits no longer than its delay, whatever the clock says now. Those behind it that are there already
     /// go with it; it would be too early for those to come.
     fn within_delay(&mut self, due_ms: i64, now_ms: i64) -> i64 {
-        let latest_ms = now_ms + self.delay_ms;
+        let latest_ms = now_ms.saturating_add(self.delay_ms);
         if due_ms <= latest_ms {
             return due_ms;
         }
@@ -160,7 +169,7 @@ impl Waiting {
         if set.until <= self.next {
             (set.back_ms, set.until) = (0, self.queue.max_visible());
         }
-        set.back_ms += due_ms - latest_ms;
+        set.back_ms = set.back_ms.saturating_add(due_ms.saturating_sub(latest_ms));
         latest_ms
     }
 

@@ -312,6 +312,33 @@ async fn a_clock_set_back_makes_nothing_early_and_holds_nothing_up() {
     fixture.stop().await;
 }
 
+/// The same while the level waits for the time to come.
+#[tokio::test]
+async fn a_clock_set_back_meanwhile_is_noticed() {
+    let fixture = Fixture::with(|config| config.store.delay_levels_ms = vec![100]).await;
+    let client = fixture.client().await;
+    send(&client, "DELAY=1;", "x").await;
+    settle().await;
+    fixture.clock.advance(-3_600_000);
+    let set_back_ms = fixture.clock.now_ms();
+    let queue = fixture.broker().store.queue_or_create("Orders", 0);
+    let queue = queue.unwrap();
+    let ticking = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            ticks.tick().await;
+            fixture.clock.advance(10);
+        }
+    };
+    tokio::select! {
+        () = queue.arrival(QueueOffset(0)) => {}
+        () = ticking => {}
+    }
+    let waited_ms = fixture.clock.now_ms() - set_back_ms;
+    assert!((100..60_000).contains(&waited_ms), "{waited_ms}");
+    fixture.stop().await;
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Level, from 1.
