@@ -33,6 +33,7 @@ use crate::registration::Registration;
 use crate::said::Said;
 use crate::tasks::Tasks;
 use crate::threads::Bell;
+use crate::timer::TimerState;
 use crate::topics::{NotCreated, RETRY_PREFIX, Topics, UNIT, UNIT_SUBSCRIBED};
 use crate::transactions::Transactions;
 use crate::unique_key::UniqueKeys;
@@ -73,6 +74,7 @@ pub struct Broker {
     pub(crate) delay_bell: Arc<Bell>,
     /// Rung after appends.
     pub(crate) index_bell: Arc<Bell>,
+    pub(crate) timer: TimerState,
     pub(crate) tasks: Tasks,
     pub(crate) turn: AtomicU32,
 }
@@ -288,6 +290,7 @@ impl Broker {
     pub fn lateness(&self) -> Vec<(&'static str, LatenessReport)> {
         vec![
             ("delay", self.delay_lateness.report()),
+            ("timer", self.timer.lateness.report()),
             ("transactions", self.transactions.lateness.report()),
         ]
     }

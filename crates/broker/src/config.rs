@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::bodies::MessageRequestMode;
 use store::ReadLimits;
 
+use crate::timer::TimerSettings;
 use crate::transactions::half::Rules;
 
 pub mod options;
@@ -105,6 +106,8 @@ pub struct Config {
     pub transaction_op_bytes_max: usize,
     /// The keys of consumption by pop.
     pub pop: PopConfig,
+    /// Messages for any time.
+    pub timer: TimerSettings,
     /// notifyConsumerIdsChangedEnable.
     pub notify_members: bool,
     /// The maxTransfer… keys.
@@ -210,6 +213,7 @@ impl Config {
             transaction_checks_max: 15,
             transaction_op_bytes_max: 4_096,
             pop: PopConfig::default(),
+            timer: TimerSettings::default(),
             notify_members: true,
             read_limits: ReadLimits::default(),
             flush_interval: Duration::from_millis(500),

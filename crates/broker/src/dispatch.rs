@@ -8,8 +8,8 @@ use remoting::{Peer, Request, Service};
 use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
 use crate::handlers::{
-    answer, client, group, lock, offset, pop, pull, query, relay, reply, reset, send_back, topic,
-    transaction,
+    answer, client, group, lock, offset, pop, pull, query, recall, relay, reply, reset, send_back,
+    topic, transaction,
 };
 
 /// A broker as connections see it.
@@ -74,6 +74,7 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         }
         request::QUERY_MESSAGE => answer(request, |request| query::query(broker, request)),
         request::VIEW_MESSAGE_BY_ID => answer(request, |request| query::view(broker, request)),
+        request::RECALL_MESSAGE => recall::recall(broker, request),
         request::LOCK_BATCH_MQ => answer(request, |request| lock::lock(broker, request)),
         request::UNLOCK_BATCH_MQ => answer(request, |request| lock::unlock(broker, request)),
         request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2 => {

@@ -31,6 +31,7 @@ mod tasks;
 #[cfg(test)]
 mod testing;
 mod threads;
+mod timer;
 mod topics;
 mod transactions;
 mod unique_key;
@@ -43,3 +44,4 @@ pub use filter::sql92::{Sql, SqlError};
 pub use lateness::LatenessReport;
 pub use metadata::MetadataError;
 pub use start::{Running, StartError};
+pub use timer::TimerSettings;

@@ -114,6 +114,14 @@ pub const SEND_BATCH_BYTES: usize = 4 << 20;
 pub const BATCH_RECORDS_BYTES_MAX: usize = 24 << 20;
 /// What a record usually has besides its body.
 pub const SEND_EXTRA_BYTES: usize = 320;
+/// Messages of the timer queue that come into the wheel in one turn ...
+pub const TIMER_ENQUEUE_MESSAGES: usize = 512;
+/// ... and their bytes.
+pub const TIMER_BATCH_BYTES: usize = 1 << 20;
+/// Units of the timer log that are read in one turn.
+pub const TIMER_LOAD_UNITS: usize = 4_096;
+/// Timed messages delivered with one append.
+pub const TIMER_DELIVER_MESSAGES: usize = 256;
 /// How long the first send to a new topic waits for nameservers to hear of the topic.
 pub const TOLD_MAX: Duration = Duration::from_secs(1);
 

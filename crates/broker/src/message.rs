@@ -11,8 +11,9 @@ use protocol::{LogOffset, QueueOffset};
 use store::{AppendError, Appended, Batch, EntryTag, QueueNameError, Sealed};
 
 use crate::broker::Broker;
-use crate::delay::{self, Detour};
+use crate::delay::Detour;
 use crate::refusal::Refusal;
+use crate::timer::NotTimed;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,8 @@ pub(crate) enum PutError {
     Record(#[from] RecordError),
     #[error(transparent)]
     Append(#[from] AppendError),
+    #[error(transparent)]
+    NotTimed(#[from] NotTimed),
     #[error(transparent)]
     Sealed(#[from] Sealed),
 }
@@ -106,9 +109,8 @@ impl Broker {
 
     /// Adds a message to what is appended next, to be delivered later if it says so.
     pub(crate) fn push(&self, batch: &mut Batch, mut message: Message) -> Result<(), PutError> {
-        let levels_ms = &self.config.store.delay_levels_ms;
         let (topic, queue_id) = (&*message.topic, message.queue_id);
-        match delay::divert(levels_ms, topic, queue_id, &mut message.properties) {
+        match self.divert(topic, queue_id, &mut message.properties)? {
             Some(Detour {
                 topic,
                 queue_id,
@@ -166,6 +168,7 @@ impl From<PutError> for Refusal {
                 Refusal::new(response::SERVICE_NOT_AVAILABLE, sealed.to_string())
             }
             PutError::Append(error) => Refusal::from(error),
+            PutError::NotTimed(error) => Refusal::from(error),
         }
     }
 }

@@ -37,6 +37,7 @@ use crate::registration::{self, Registration};
 use crate::said::Said;
 use crate::tasks::Tasks;
 use crate::threads::Threads;
+use crate::timer::{self, TimerState};
 use crate::topics::{Boot, Topics};
 use crate::transactions::{Transactions, owner};
 use crate::unique_key::UniqueKeys;
@@ -106,7 +107,7 @@ impl Broker {
 
         let (failed, failure) = watch::channel(None);
         let threads = threads(&broker, failed.clone())?;
-        let background = background(&broker, failed);
+        let background = background(&broker, failed)?;
         let (leave, close) = (watch::Sender::new(false), watch::Sender::new(false));
         let registrations = (0..broker.config.nameservers.len())
             .map(|index| tokio::spawn(registration::run(broker.clone(), index, raised(&leave))))
@@ -331,6 +332,7 @@ fn assemble(
         save_bell: Arc::default(),
         delay_bell: Arc::default(),
         index_bell: Arc::default(),
+        timer: TimerState::default(),
         tasks: Tasks::default(),
         turn: AtomicU32::new(now_ms as u32),
         config,
@@ -394,7 +396,10 @@ fn threads(
 }
 
 /// The features that go on without a request.
-fn background(broker: &Arc<Broker>, failed: watch::Sender<Option<String>>) -> Background {
+fn background(
+    broker: &Arc<Broker>,
+    failed: watch::Sender<Option<String>>,
+) -> std::io::Result<Background> {
     let mut background = Background::new(failed);
     for level in 1..=broker.config.store.delay_levels_ms.len() as i32 {
         background.start("delay", |stopped| {
@@ -405,7 +410,11 @@ fn background(broker: &Arc<Broker>, failed: watch::Sender<Option<String>>) -> Ba
         owner::run(broker.clone(), stopped)
     });
     background.start("revive", |stopped| revive::run(broker.clone(), stopped));
-    background
+    if broker.config.timer.enabled {
+        let timer = timer::owner::Owner::open(broker)?;
+        background.start("timer", |stopped| timer.run(stopped));
+    }
+    Ok(background)
 }
 
 impl Running {

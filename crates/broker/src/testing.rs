@@ -314,3 +314,20 @@ pub(crate) fn bodies(reply: &Reply) -> Vec<String> {
     }
     bodies
 }
+
+/// All records of a queue.
+pub(crate) fn pull_all(broker: &Broker, topic: &str, queue_id: i32) -> Vec<bytes::Bytes> {
+    let mut records = Vec::new();
+    let Some(queue) = broker.store.queue(topic, queue_id) else {
+        return records;
+    };
+    let mut from = queue.min();
+    while from < queue.max_visible() {
+        let limits = store::ReadLimits::default();
+        let read = broker.store.read(&queue, from, &limits, |_| true);
+        let read = read.expect("the queue can be read");
+        records.extend(read.records);
+        from = read.next;
+    }
+    records
+}

@@ -89,6 +89,7 @@ pub mod nameserver;
 pub mod offset;
 pub mod pop;
 pub mod pull;
+pub mod recall;
 pub mod reply;
 pub mod send;
 pub mod topic;

@@ -13,6 +13,7 @@ pub mod message_id;
 mod offset;
 pub mod options;
 pub mod properties;
+pub mod recall_handle;
 pub mod receipt;
 pub mod record;
 pub mod tags;

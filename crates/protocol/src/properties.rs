@@ -101,6 +101,14 @@ names! {
     TIMER_OUT_MS = "TIMER_OUT_MS";
     /// How often it went round the timer.
     TIMER_ROLL_TIMES = "TIMER_ROLL_TIMES";
+    /// When it came into the timer's wheel, ms since the epoch.
+    TIMER_ENQUEUE_MS = "TIMER_ENQUEUE_MS";
+    /// When it left the wheel, ms since the epoch.
+    TIMER_DEQUEUE_MS = "TIMER_DEQUEUE_MS";
+    /// Topic, `+` and unique key of the message that this one calls off.
+    TIMER_DEL_UNIQKEY = "TIMER_DEL_UNIQKEY";
+    /// When the client says it made the message.
+    BORN_TIMESTAMP = "BORN_TIMESTAMP";
     /// Checksum over a whole record.
     CRC32 = "__CRC32#";
 }

@@ -27,6 +27,7 @@ mod tail;
 mod testing;
 #[cfg(test)]
 mod threads;
+pub mod timer;
 mod watermark;
 mod write_behind;
 

@@ -41,3 +41,12 @@ pub const INDEX_STEP_BYTES: i64 = 4 << 20;
 
 /// Index entries kept in memory before they are written.
 pub const INDEX_TAIL_BYTES: usize = 1 << 20;
+
+/// Open files of the timer log, those written since the last flush not counted.
+pub const TIMER_LOG_HANDLES_MAX: usize = 4;
+
+/// How much of the timer's files is read or blanked at once.
+pub const TIMER_BLOCK_BYTES: usize = 64 << 10;
+
+/// No more slots of the timer are read while so many of its messages wait in memory. One slot is read as a whole.
+pub const TIMER_READY_MAX: usize = 64 << 10;

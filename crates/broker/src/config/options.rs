@@ -10,6 +10,7 @@ use protocol::{option_enum, options};
 
 use super::{Config, PopConfig, Role};
 use crate::limits;
+use crate::timer::TimerSettings;
 
 #[cfg(test)]
 mod tests;
@@ -267,6 +268,29 @@ options! {
         default_request_mode: RequestMode = "defaultMessageRequestMode" or RequestMode::Pull;
         /// How many other members' queues they take from, with POP; 0 or less for all.
         default_pop_share_queues: i32 = "defaultPopShareQueueNum" or -1;
+        /// Messages may be sent for any time (`TIMER_DELAY_SEC`, `TIMER_DELAY_MS`, `TIMER_DELIVER_MS`).
+        timer_enabled: bool = "timerWheelEnable" or true;
+        /// A message may be for so much later.
+        timer_delay_max: Positive = "timerMaxDelaySec" or Positive(259_200), unit "s";
+        /// What the timer's slots are cut into: 100, 200, 500 or 1000. Other values are rounded down to one of these. Messages are
+        /// delivered to the millisecond all the same; Apache's broker delivers at the end of a slot.
+        timer_precision: Positive = "timerPrecisionMs" or Positive(1_000), unit "ms";
+        /// Slots that the timer looks ahead; a message for later is stored anew on the way.
+        timer_roll_window: i64 = "timerRollWindowSlot" or 172_800;
+        /// Size of a file of the timer log.
+        timer_log_file_bytes: Positive = "mappedFileSizeTimerLog" or Positive(100 << 20), unit "bytes";
+        /// Messages for one slot from which on some are refused; from twice as many all are.
+        timer_slot_max: Positive = "timerCongestNumEachSlot" or Positive(i32::MAX);
+        /// Time between two flushes of the timer's files.
+        timer_flush_interval: Positive = "timerFlushIntervalMs" or Positive(1_000), unit "ms";
+        /// Timed messages stay in their queue.
+        timer_stop_enqueue: bool = "timerStopEnqueue" or false;
+        /// Timed messages are not delivered.
+        timer_stop_dequeue: bool = "timerStopDequeue" or false;
+        /// Producers may call timed messages off.
+        recall_enabled: bool = "recallMessageEnable" or false;
+        /// They may when the broker can't be written to by clients, too.
+        recall_when_not_writeable: bool = "allowRecallWhenBrokerNotWriteable" or true;
         /// Consumers are told when one of their group comes or goes.
         notify_members: bool = "notifyConsumerIdsChangedEnable" or true;
         /// Bytes that one pull returns at most while what it reads is new.
@@ -412,6 +436,7 @@ impl Options {
         config.transaction_op_bytes_max = size(self.transaction_op_bytes_max);
         config.pop = self.pop();
         config.notify_members = self.notify_members;
+        config.timer = self.timer();
         config.flush_interval = ms(self.flush_interval);
         config.sync_flush_timeout = ms(self.sync_flush_timeout);
         config.offsets_interval = ms(self.offsets_interval);
@@ -474,6 +499,26 @@ impl Options {
                 RequestMode::Pop => MessageRequestMode::Pop,
             },
             default_share_queues: self.default_pop_share_queues,
+        }
+    }
+
+    fn timer(&self) -> TimerSettings {
+        // As Apache rounds it.
+        let precisions = [1_000, 500, 200];
+        let precision = precisions.iter().find(|ms| self.timer_precision.0 >= **ms);
+        let flush_interval_ms = self.timer_flush_interval.0.unsigned_abs();
+        TimerSettings {
+            enabled: self.timer_enabled,
+            delay_ms_max: i64::from(self.timer_delay_max.0) * 1_000,
+            precision_ms: i64::from(precision.copied().unwrap_or(100)),
+            roll_window_slots: self.timer_roll_window,
+            log_file_bytes: size(self.timer_log_file_bytes) as u64,
+            slot_messages_max: self.timer_slot_max.0,
+            flush_interval: Duration::from_millis(u64::from(flush_interval_ms)),
+            stop_enqueue: self.timer_stop_enqueue,
+            stop_dequeue: self.timer_stop_dequeue,
+            recall_enabled: self.recall_enabled,
+            recall_when_not_writeable: self.recall_when_not_writeable,
         }
     }
 

@@ -9,6 +9,7 @@ use protocol::codes::{request, response};
 use protocol::headers::send::{SendMessage, SendMessageResponse, SendMessageV2, SendRefused};
 use protocol::message_id::MessageId;
 use protocol::properties;
+use protocol::recall_handle::RecallHandle;
 use protocol::record::{BatchMessage, Record, messages_of_batch, sys_flag};
 use protocol::tags::tags_code;
 use protocol::text::Text;
@@ -17,13 +18,12 @@ use remoting::{Body, ReplyTo, Request};
 use store::{Appended, Batch, EntryTag, Store};
 
 use crate::broker::{Broker, Identity};
-use crate::delay;
 use crate::limits;
 use crate::refusal::{Refusal, SEE};
 use crate::topics::{self, NotCreated, perm};
 use crate::transactions::half;
 
-use self::checks::Unacceptable;
+use self::checks::{Seen, Unacceptable};
 use super::send_back::SAYS_MAX_TRIES;
 
 pub(crate) mod checks;
@@ -58,6 +58,15 @@ struct Waiting {
     records: std::ops::Range<usize>,
     queue_id: i32,
     unique_key: Option<String>,
+    recall_handle: Option<String>,
+}
+
+/// What a producer is told of its message.
+#[derive(Default)]
+struct Told {
+    unique_key: Option<String>,
+    /// How to call it off.
+    recall_handle: Option<String>,
 }
 
 /// Where a send goes, after all checks that need no body.
@@ -98,13 +107,14 @@ impl Sends {
         }
         let first = self.batch.len();
         match self.encode(broker, &request) {
-            Ok((queue_id, unique_key)) => {
+            Ok((queue_id, told)) => {
                 let records = first..self.batch.len();
                 self.waiting.push(Waiting {
                     reply: request.into_reply(),
                     records,
                     queue_id,
-                    unique_key,
+                    unique_key: told.unique_key,
+                    recall_handle: told.recall_handle,
                 });
             }
             // What Apache can't even read is answered without the fields.
@@ -115,11 +125,7 @@ impl Sends {
         }
     }
 
-    fn encode(
-        &mut self,
-        broker: &Broker,
-        request: &Request,
-    ) -> Result<(i32, Option<String>), Refusal> {
+    fn encode(&mut self, broker: &Broker, request: &Request) -> Result<(i32, Told), Refusal> {
         let header: SendMessageV2<'_> = match request.code {
             request::SEND_MESSAGE => request.header::<SendMessage<'_>>()?.into(),
             _ => request.header()?,
@@ -129,11 +135,11 @@ impl Sends {
         if let Some(text) = header.properties {
             text.append_to(&mut self.properties);
         }
-        let unique_key = match header.batch {
+        let told = match header.batch {
             Some(true) => self.encode_batch(broker, request, &header, &target)?,
             _ => self.encode_one(broker, request, &header, &target)?,
         };
-        Ok((target.queue_id, unique_key))
+        Ok((target.queue_id, told))
     }
 
     fn target<'a>(
@@ -188,7 +194,7 @@ impl Sends {
         request: &Request,
         header: &SendMessageV2<'_>,
         target: &Target<'_>,
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Told, Refusal> {
         if target.dead_letter {
             self.properties = checks::as_dead_letter(&self.properties);
         }
@@ -213,9 +219,8 @@ impl Sends {
         } else {
             checks::visible(sys_flag)?;
         }
-        let levels_ms = &broker.config.store.delay_levels_ms;
-        let detour = match seen.delay_level.is_some() {
-            true => delay::divert(levels_ms, topic, queue_id, &mut self.properties),
+        let detour = match seen.delay_level.is_some() || seen.timed {
+            true => broker.divert(topic, queue_id, &mut self.properties)?,
             false => None,
         };
         let (topic, queue_id, tag) = match detour {
@@ -250,7 +255,10 @@ impl Sends {
             tag,
         };
         push(&mut self.batch, broker, request, header, place, &message)?;
-        Ok(seen.unique_key)
+        Ok(Told {
+            recall_handle: recall_handle(broker, target, &self.properties, &seen),
+            unique_key: seen.unique_key,
+        })
     }
 
     /// Apache puts the properties of the batch, its unique key among them, behind those of every message in it.
@@ -260,7 +268,7 @@ impl Sends {
         request: &Request,
         header: &SendMessageV2<'_>,
         target: &Target<'_>,
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Told, Refusal> {
         checks::batch(
             &target.topic,
             request.body().len(),
@@ -307,8 +315,33 @@ impl Sends {
             };
             push(&mut self.batch, broker, request, header, place, &message)?;
         }
-        Ok(seen.unique_key)
+        Ok(Told {
+            unique_key: seen.unique_key,
+            ..Told::default()
+        })
     }
+}
+
+/// How a message that waits for its time can be called off; a retry can't.
+fn recall_handle(
+    broker: &Broker,
+    target: &Target<'_>,
+    properties: &[u8],
+    seen: &Seen,
+) -> Option<String> {
+    if !seen.timed || target.topic.starts_with(topics::RETRY_PREFIX) {
+        return None;
+    }
+    let slot_ms = properties::find(properties, properties::TIMER_OUT_MS)?;
+    properties::find(properties, properties::REAL_TOPIC)?;
+    let handle = RecallHandle {
+        topic: target.topic.to_string(),
+        broker: broker.identity.broker.clone(),
+        // Within the slot, not at its beginning: that would be in the one before.
+        time: (slot_ms.parse::<i64>().ok()? + 1).to_string(),
+        unique_key: seen.unique_key.clone()?,
+    };
+    Some(handle.encode())
 }
 
 /// One message more in the batch.
@@ -495,7 +528,7 @@ impl Stored {
                     .map_or(QueueOffset(0), |(_, queue_offset)| *queue_offset),
                 transaction_id: send.unique_key.as_deref().map(Text::plain),
                 batch_uniq_id: None,
-                recall_handle: None,
+                recall_handle: send.recall_handle.as_deref().map(Text::plain),
                 region: Some(Text::plain(&self.identity.region)),
                 trace_on: Some(self.identity.trace_on),
             };

@@ -255,6 +255,7 @@ fn refusal(error: &PutError) -> Refusal {
     let status = match error {
         PutError::Append(AppendError::TooLarge { .. })
         | PutError::Queue(_)
+        | PutError::NotTimed(_)
         | PutError::Record(_) => "MESSAGE_ILLEGAL",
         PutError::Append(_) | PutError::Sealed(_) => "SERVICE_NOT_AVAILABLE",
     };

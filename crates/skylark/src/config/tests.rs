@@ -210,6 +210,10 @@ fn important_options() {
         autoCreateSubscriptionGroup=true
         traceTopicEnable=false
         msgTraceTopicName=RMQ_SYS_TRACE_TOPIC
+        rejectTransactionMessage=false
+        transactionTimeOut=6000
+        transactionCheckInterval=30000
+        transactionCheckMax=15
         maxTransferBytesOnMessageInMemory=262144
         maxTransferCountOnMessageInMemory=32
         maxTransferBytesOnMessageInDisk=65536

@@ -187,6 +187,11 @@ pub(crate) fn batch_properties(bytes: usize, seen: &Seen) -> Result<(), Unaccept
     if let Some(level) = &seen.delay_level {
         return Err(Unacceptable::BatchDelayed(level.clone()));
     }
+    if seen.timed {
+        return Err(Unacceptable::Batch(
+            "a batch can't be for a time of day".to_owned(),
+        ));
+    }
     if bytes > limits::PROPERTIES_BYTES_MAX {
         let bytes_max = limits::PROPERTIES_BYTES_MAX;
         let cause = "Properties size of messageExtBatch exceeded!";
@@ -245,6 +250,8 @@ pub(crate) struct Seen {
     pub(crate) tags_code: i64,
     /// It is for later.
     pub(crate) delay_level: Option<String>,
+    /// It is for a time of day, unless it has a level.
+    pub(crate) timed: bool,
     /// It may be a half message.
     pub(crate) half: bool,
 }
@@ -255,10 +262,10 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
         unique_key: None,
         tags_code: 0,
         delay_level: None,
+        timed: false,
         half: false,
     };
     let mut overridden = false;
-    let mut timed = None;
     for (name, value) in properties::iter(incoming) {
         let unsupported = |what, property| Unacceptable::Unsupported {
             what,
@@ -284,19 +291,11 @@ pub(crate) fn inspect(incoming: &[u8]) -> Result<(Seen, bool), Unacceptable> {
                     properties::INNER_NUM,
                 ));
             }
-            properties::TIMER_DELAY_SEC => timed = Some((properties::TIMER_DELAY_SEC, value)),
-            properties::TIMER_DELAY_MS => timed = Some((properties::TIMER_DELAY_MS, value)),
-            properties::TIMER_DELIVER_MS => timed = Some((properties::TIMER_DELIVER_MS, value)),
+            properties::TIMER_DELAY_SEC
+            | properties::TIMER_DELAY_MS
+            | properties::TIMER_DELIVER_MS => seen.timed = true,
             _ => {}
         }
-    }
-    // A level overrules other delays.
-    if let (Some((property, value)), None) = (timed, &seen.delay_level) {
-        return Err(Unacceptable::Unsupported {
-            what: "delayed messages",
-            property,
-            value: value.to_owned(),
-        });
     }
     Ok((seen, overridden))
 }

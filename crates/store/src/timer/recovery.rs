@@ -1,0 +1,149 @@
+//! Opening the timer's files after a clean exit, a kill, a power cut, or Java.
+
+use std::io;
+
+use protocol::LogOffset;
+use protocol::record::Outline;
+
+use super::checkpoint::{Mark, TimerCheckpoint};
+use super::log::TimerLog;
+use super::unit::{MAGIC_DELETE, Unit};
+use super::wheel::{Slot, Wheel};
+use super::{BinaryHeap, ROLL_WINDOW_SLOTS_MAX, SLOTS_TOTAL, Timer, TimerConfig};
+use crate::Store;
+
+impl Timer {
+    /// Opens what is there; makes no file before the first message comes. `topic` is the timer queue's.
+    pub fn open(mut config: TimerConfig, store: &Store, topic: &str) -> io::Result<Timer> {
+        if !(2..=ROLL_WINDOW_SLOTS_MAX).contains(&config.roll_window_slots) {
+            // As Apache.
+            config.roll_window_slots = ROLL_WINDOW_SLOTS_MAX;
+        }
+        let disk = store.disk.clone();
+        let found = TimerCheckpoint::read(&disk, &config.checkpoint_path)?;
+        let is_there = found.is_some();
+        if is_there && let Some(dir) = config.checkpoint_path.parent() {
+            disk.sync_dir(dir)?;
+        }
+        let checkpoint = found.unwrap_or_default();
+        let log_end = store.log_end().0;
+        let (mark, durable, mark_log_end) = match &checkpoint.extra {
+            Some(extra) if extra.fresh_log_end <= log_end => {
+                (extra.fresh, extra.durable, extra.fresh_log_end)
+            }
+            Some(extra) => (extra.durable, extra.durable, log_end),
+            None => {
+                let mark = Mark::all_by(checkpoint.read_ms);
+                (mark, mark, log_end)
+            }
+        };
+        let log = TimerLog::open(&disk, config.log_dir.clone(), config.log_file_bytes)?;
+        let wheel = Wheel::new(
+            &disk,
+            config.wheel_path.clone(),
+            config.precision_ms,
+            SLOTS_TOTAL,
+        );
+        let mut timer = Timer {
+            config,
+            disk,
+            log,
+            wheel,
+            checkpoint,
+            checkpoint_file: None,
+            mark,
+            durable,
+            mark_log_end,
+            horizon_ms: i64::MIN,
+            loading: None,
+            ready: BinaryHeap::new(),
+            deletes: Vec::new(),
+            queue_offset: 0,
+            moved: false,
+            sync_failed: false,
+        };
+        timer.horizon_ms = timer.read_ms();
+        let last = timer.recover(store, topic)?;
+        timer.queue_offset = timer.resume(store, topic, last)?;
+        if is_there || !timer.log.is_empty() {
+            timer.moved = true;
+            timer.write_checkpoint()?;
+            // A mark that was refused may not come back once the log has grown beyond its end again.
+            timer.checkpoint_file()?.sync_data()?;
+        }
+        Ok(timer)
+    }
+
+    /// Slots from the wheel file, then from the units that it may lack. Returns the last unit.
+    fn recover(&mut self, store: &Store, topic: &str) -> io::Result<Option<Unit>> {
+        let read_ms = self.read_ms();
+        let loaded = self.wheel.load(read_ms)?;
+        let from = match loaded {
+            true => self.checkpoint.log_flushed,
+            false => self.log.min(),
+        };
+        let last = self.scan(store, topic, from)?;
+        let slots = &self.wheel.slots;
+        if slots.values().all(|slot| self.log.has(slot.last)) {
+            return Ok(last);
+        }
+        tracing::warn!("timerwheel does not fit timerlog: made anew from it");
+        self.wheel.clear();
+        self.scan(store, topic, self.log.min())
+    }
+
+    fn scan(&mut self, store: &Store, topic: &str, from: i64) -> io::Result<Option<Unit>> {
+        let read_ms = self.read_ms();
+        let (log_min, log_end) = (store.log_min().0, store.log_end().0);
+        let wheel = &mut self.wheel;
+        let mut last = None;
+        self.log.recover(from, |at, unit| {
+            let size = i64::from(unit.size);
+            let lost = unit.log_offset < 0 || size <= 0 || unit.log_offset + size > log_end;
+            // Those of Java have no checksum of their own.
+            let ours = unit.due_ms.is_some() || unit.log_offset < log_min;
+            if lost || !ours && queue_offset_of(store, topic, unit)?.is_none() {
+                return Ok(false);
+            }
+            last = Some(*unit);
+            let known = wheel.slots.get(&unit.slot_ms);
+            if unit.slot_ms >= read_ms && known.is_none_or(|slot| slot.last < at) {
+                let called_off = unit.magic & MAGIC_DELETE != 0;
+                let slot = Slot {
+                    first: known.map_or(at, |slot| slot.first),
+                    last: at,
+                    count: known.map_or(0, |slot| slot.count) + if called_off { -1 } else { 1 },
+                };
+                wheel.set(unit.slot_ms, slot);
+            }
+            Ok(true)
+        })?;
+        Ok(last)
+    }
+
+    /// Where to read on in the timer queue: behind the last unit's message, or where the checkpoint says, whichever is later.
+    fn resume(&self, store: &Store, topic: &str, last: Option<Unit>) -> io::Result<i64> {
+        let Some(queue) = store.queue(topic, 0) else {
+            return Ok(0);
+        };
+        let behind_last = match last {
+            Some(unit) => queue_offset_of(store, topic, &unit)?.map_or(0, |offset| offset + 1),
+            None => 0,
+        };
+        let offset = behind_last.max(self.checkpoint.queue_offset);
+        let max = queue.max_visible().0;
+        Ok(offset.min(max).max(queue.min().0))
+    }
+}
+
+/// The offset in the timer queue of a unit's record, if that is there.
+fn queue_offset_of(store: &Store, topic: &str, unit: &Unit) -> io::Result<Option<i64>> {
+    let record = store.record_at(LogOffset(unit.log_offset));
+    let Some(record) = record.map_err(|error| error.0)? else {
+        return Ok(None);
+    };
+    Ok(Outline::decode(&record)
+        .ok()
+        .filter(|outline| outline.topic == topic && outline.size as i64 == i64::from(unit.size))
+        .map(|outline| outline.queue_offset.0))
+}
