@@ -82,17 +82,22 @@ pub(crate) fn answer<H: for<'h> Header<'h>>(
     }
 }
 
-/// Answers with what a future gives: at once if it has it, or from a task that ends with the client's connection.
-pub(crate) fn later<T: 'static>(
+/// Answers with what a future gives: at once if it has it, or from a task that ends with the client's connection. A refusal
+/// has the header `refused`, but for what Apache could not even read.
+pub(crate) fn later<T: 'static, R: Header<'static> + Send + 'static>(
     broker: &Broker,
     request: Request,
     future: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    refused: R,
     answer: impl FnOnce(ReplyTo, T) + Send + 'static,
 ) {
     let mut reply = request.into_reply();
     let answer = move |reply: ReplyTo, result: Result<T, Refusal>| match result {
         Ok(value) => answer(reply, value),
-        Err(refusal) => reply.send(refusal.code, Some(&refusal.remark), &NoHeader, Body::None),
+        Err(refusal) if refusal.code == response::SYSTEM_ERROR => {
+            reply.send(refusal.code, Some(&refusal.remark), &NoHeader, Body::None);
+        }
+        Err(refusal) => reply.send(refusal.code, Some(&refusal.remark), &refused, Body::None),
     };
     let mut future: Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>> = Box::pin(future);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());

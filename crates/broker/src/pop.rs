@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -22,6 +22,7 @@ use store::Queue;
 use tokio::sync::Notify;
 
 use crate::broker::{Broker, Saved};
+use crate::config::PopConfig;
 use crate::filter::{self, Filter};
 use crate::lateness::Lateness;
 use crate::limits;
@@ -75,6 +76,11 @@ impl Pops {
             bell: Notify::new(),
             lateness: Lateness::default(),
         }
+    }
+
+    fn next_revive_queue(&self, config: &PopConfig) -> i32 {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        (turn % config.revive_queues.unsigned_abs()) as i32
     }
 
     /// Check points with messages that are not acknowledged.

@@ -13,7 +13,7 @@ use protocol::headers::pop::{
     NotificationResponse, PopMessage, PopMessageResponse,
 };
 use protocol::properties;
-use protocol::receipt::{Handle, Info, Retry};
+use protocol::receipt::{Handle, Info, ORDER_REVIVE_QUEUE, Retry};
 use protocol::record::Record;
 use protocol::text::Text;
 use remoting::{Body, ReplyTo, Request};
@@ -32,7 +32,7 @@ pub(crate) fn pop(broker: &Arc<Broker>, request: Request) {
     let topic = wanted.topic.clone();
     let popped = broker.clone().pop(wanted);
     let answering = broker.clone();
-    later(broker, request, popped, move |reply, popped| {
+    later(broker, request, popped, REFUSED, move |reply, popped| {
         answer_pop(&answering, reply, &topic, popped);
     });
 }
@@ -84,7 +84,8 @@ fn answer_pop(broker: &Broker, reply: ReplyTo, topic: &str, popped: Popped) {
         rest_num: popped.rest,
         start_offset_info: Some(Text::plain(starts.as_str())),
         msg_offset_info: Some(Text::plain(offsets.as_str())),
-        order_count_info: (!counts.as_str().is_empty()).then(|| Text::plain(counts.as_str())),
+        order_count_info: (popped.revive_queue == ORDER_REVIVE_QUEUE)
+            .then(|| Text::plain(counts.as_str())),
     };
     let mut records = Vec::new();
     for claim in &popped.claims {
@@ -164,7 +165,9 @@ pub(crate) fn ack(broker: &Arc<Broker>, request: Request) {
     match read() {
         Ok(acked) => {
             let acked = broker.clone().ack(acked);
-            later(broker, request, acked, |reply, ()| done(reply, &NoHeader));
+            later(broker, request, acked, NoHeader, |reply, ()| {
+                done(reply, None, &NoHeader);
+            });
         }
         Err(refusal) => request.refuse(refusal.code, &refusal.remark),
     }
@@ -182,7 +185,9 @@ pub(crate) fn batch_ack(broker: &Arc<Broker>, request: Request) {
     let consumer = request.peer().remote_addr().to_string();
     let (acking, BatchAckMessage { acks, broker_name }) = (broker.clone(), body);
     let acked = async move { acking.ack_batch(acks, &broker_name, &consumer).await };
-    later(broker, request, acked, |reply, ()| done(reply, &NoHeader));
+    later(broker, request, acked, NoHeader, |reply, ()| {
+        done(reply, None, &NoHeader);
+    });
 }
 
 /// 200053.
@@ -204,13 +209,13 @@ pub(crate) fn change_invisible(broker: &Arc<Broker>, request: Request) {
     match read() {
         Ok(change) => {
             let changed = broker.clone().change_invisible(change);
-            later(broker, request, changed, |reply, changed| {
+            later(broker, request, changed, UNCHANGED, |reply, changed| {
                 let header = ChangeInvisibleTimeResponse {
                     pop_time: changed.pop_ms,
                     invisible_time: changed.invisible_ms,
                     revive_qid: changed.revive_queue,
                 };
-                done(reply, &header);
+                done(reply, UNSET, &header);
             });
         }
         Err(refusal) => request.refuse(refusal.code, &refusal.remark),
@@ -235,20 +240,43 @@ pub(crate) fn notification(broker: &Arc<Broker>, request: Request) {
     match read() {
         Ok(wanted) => {
             let noticed = broker.clone().notification(wanted);
-            later(broker, request, noticed, |reply, notice| {
+            later(broker, request, noticed, UNNOTICED, |reply, notice| {
                 let header = NotificationResponse {
                     has_msg: notice.has_message,
                     polling_full: notice.full,
                 };
-                done(reply, &header);
+                done(reply, UNSET, &header);
             });
         }
         Err(refusal) => request.refuse(refusal.code, &refusal.remark),
     }
 }
 
-fn done<'h>(reply: ReplyTo, header: &impl Header<'h>) {
-    reply.send(response::SUCCESS, None, header, Body::None);
+/// What Apache says with the answers of which it sets the code only.
+const UNSET: Option<&str> = Some("not set any response code");
+
+/// Apache's answers have the numbers of a header that nobody filled in.
+const REFUSED: PopMessageResponse<'static> = PopMessageResponse {
+    pop_time: 0,
+    invisible_time: 0,
+    revive_qid: 0,
+    rest_num: 0,
+    start_offset_info: None,
+    msg_offset_info: None,
+    order_count_info: None,
+};
+const UNCHANGED: ChangeInvisibleTimeResponse = ChangeInvisibleTimeResponse {
+    pop_time: 0,
+    invisible_time: 0,
+    revive_qid: 0,
+};
+const UNNOTICED: NotificationResponse = NotificationResponse {
+    has_msg: false,
+    polling_full: false,
+};
+
+fn done<'h>(reply: ReplyTo, remark: Option<&str>, header: &impl Header<'h>) {
+    reply.send(response::SUCCESS, remark, header, Body::None);
 }
 
 /// 400.
@@ -260,6 +288,7 @@ pub(crate) fn assignment(broker: &Arc<Broker>, request: Request) {
                 broker,
                 request,
                 assigned,
+                NoHeader,
                 |reply, message_queue_assignments| {
                     let body = QueryAssignmentResponse {
                         message_queue_assignments,
@@ -278,7 +307,9 @@ pub(crate) fn set_mode(broker: &Arc<Broker>, request: Request) {
     match handlers::body(&request) {
         Ok(mode) => {
             let set = broker.clone().set_request_mode(mode);
-            later(broker, request, set, |reply, ()| done(reply, &NoHeader));
+            later(broker, request, set, NoHeader, |reply, ()| {
+                done(reply, None, &NoHeader);
+            });
         }
         Err(refusal) => request.refuse(refusal.code, &refusal.remark),
     }

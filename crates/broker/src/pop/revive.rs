@@ -123,7 +123,8 @@ impl Broker {
             }
         };
         let now_ms = self.clock.now_ms();
-        for key in self.pops.orders.state.write().take_released(now_ms) {
+        let released = self.pops.orders.state.write().take_released(now_ms);
+        for key in released {
             self.pops.waits.notify(&key);
         }
         let due = {

@@ -1,7 +1,6 @@
 //! One look for messages: which queues, from where on, and what is remembered of those taken.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use protocol::bodies::TopicConfig;
 use protocol::receipt::{ORDER_REVIVE_QUEUE, Retry};
@@ -29,6 +28,7 @@ pub(super) struct Taking<'a> {
     guards: Vec<BusyGuard<'a>>,
     taken: usize,
     rest: i64,
+    revive_queue: i32,
     now_ms: i64,
 }
 
@@ -47,6 +47,10 @@ impl<'a> Taking<'a> {
             guards: Vec::new(),
             taken: 0,
             rest: 0,
+            revive_queue: match request.order {
+                true => ORDER_REVIVE_QUEUE,
+                false => broker.pops.next_revive_queue(&broker.config.pop),
+            },
             now_ms: broker.clock.now_ms(),
         }
     }
@@ -261,8 +265,7 @@ impl<'a> Taking<'a> {
     /// Stores a check point for each queue; only then the group goes on behind the messages.
     fn settle(self) -> Result<Popped, Refusal> {
         let (broker, request) = (self.broker, self.request);
-        let turn = broker.pops.turn.fetch_add(1, Ordering::Relaxed);
-        let revive_queue = (turn % broker.config.pop.revive_queues.unsigned_abs()) as i32;
+        let revive_queue = self.revive_queue;
         let (pop_ms, taken) = self.check_points();
         let mut batch = Batch::default();
         for taken in &taken {
@@ -284,10 +287,7 @@ impl<'a> Taking<'a> {
         if earlier {
             broker.pops.bell.notify_one();
         }
-        let popped = Popped {
-            revive_queue,
-            ..self.popped(Outcome::Found, pop_ms, Some(appended.end))
-        };
+        let popped = self.popped(Outcome::Found, pop_ms, Some(appended.end));
         wake_next(broker, request, &popped);
         Ok(popped)
     }
@@ -348,10 +348,7 @@ impl<'a> Taking<'a> {
         }
         broker.pops.bell.notify_one();
         let pop_ms = self.now_ms;
-        let popped = Popped {
-            revive_queue: ORDER_REVIVE_QUEUE,
-            ..self.popped(Outcome::Found, pop_ms, None)
-        };
+        let popped = self.popped(Outcome::Found, pop_ms, None);
         wake_next(broker, request, &popped);
         Ok(popped)
     }
@@ -361,7 +358,7 @@ impl<'a> Taking<'a> {
             outcome,
             pop_ms,
             invisible_ms: self.request.invisible_ms,
-            revive_queue: 0,
+            revive_queue: self.revive_queue,
             rest: self.rest,
             claims: self.claims,
             end,

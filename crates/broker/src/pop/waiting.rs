@@ -73,6 +73,7 @@ impl Drop for Ticket {
         state.count -= 1;
         if self.waiting.count.fetch_sub(1, Ordering::Relaxed) == 1 {
             state.waiting.remove(&self.key);
+            drop(state);
             self.waiting.over.store(true, Ordering::Release);
             self.waiting.refresh.notify_one();
         }
@@ -139,11 +140,14 @@ impl Waits {
     /// The group's topic has a queue more.
     pub(crate) fn refresh(&self, topic: &str, group: &str) {
         let state = self.state.lock();
-        let those = state
-            .waiting
-            .iter()
-            .filter(|(key, _)| *key.topic == *topic && *key.group == *group);
-        those.for_each(|(_, waiting)| waiting.refresh.notify_one());
+        let of_those =
+            |(key, _): &(&GroupQueue, &Arc<Waiting>)| *key.topic == *topic && *key.group == *group;
+        let those = state.waiting.iter().filter(of_those);
+        let those: Vec<Arc<Waiting>> = those.map(|(_, waiting)| waiting.clone()).collect();
+        drop(state);
+        for waiting in those {
+            waiting.refresh.notify_one();
+        }
     }
 
     /// How many wait.
