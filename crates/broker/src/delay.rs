@@ -37,9 +37,6 @@ pub(crate) fn divert(
     if matches!(topic, topics::HALF | topics::CHECKED_TOO_OFTEN) {
         return None;
     }
-    if topic == topics::HALF {
-        return None;
-    }
     let asked = level(properties::find(properties, properties::DELAY)?)?;
     let level = asked.min(levels_ms.len());
     let delay_ms = levels_ms.get(level.checked_sub(1)?)?;
