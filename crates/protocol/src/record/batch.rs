@@ -4,7 +4,7 @@
 //!
 //! | bytes | field |
 //! |---|---|
-//! | 4 | size of the message |
+//! | 4 | size of the message; as in Apache, what counts are the lengths below |
 //! | 4 | magic: 0 |
 //! | 4 | crc: 0 |
 //! | 4 | flag of the application |
@@ -66,51 +66,20 @@ pub fn messages_of_batch(
 }
 
 fn batch_message(bytes: &[u8]) -> Result<(BatchMessage<'_>, usize), RecordError> {
-    let mut front = Reader {
-        bytes,
-        at: 0,
-        size: bytes.len(),
-    };
-    let claimed = front.int()?;
-    let size = match usize::try_from(claimed) {
-        Ok(size) if size >= BATCH_MESSAGE_MIN => size,
-        _ => {
-            return Err(RecordError::Length {
-                field: "message of the batch",
-                found: i64::from(claimed),
-                size: bytes.len() as i64,
-            });
-        }
-    };
-    let Some(bytes) = bytes.get(..size) else {
-        return Err(RecordError::Truncated {
-            need: size,
-            have: bytes.len(),
-        });
-    };
     let mut rest = Reader {
         bytes,
         at: 12,
-        size,
+        size: bytes.len(),
     };
     let flag = rest.int()?;
     let length = i64::from(rest.int()?);
     let body = rest.part("body", length)?;
     let length = i64::from(rest.short()?);
     let properties = rest.part("properties", length)?;
-    if rest.at != size {
-        return Err(RecordError::Length {
-            field: "all parts",
-            found: rest.at as i64,
-            size: size as i64,
-        });
-    }
-    Ok((
-        BatchMessage {
-            flag,
-            body,
-            properties,
-        },
-        size,
-    ))
+    let message = BatchMessage {
+        flag,
+        body,
+        properties,
+    };
+    Ok((message, rest.at))
 }

@@ -183,15 +183,29 @@ fn a_broken_batch_ends_with_its_error() {
     };
     check(
         &bytes[..24],
-        "fixed part has length 4 in a record of 1 bytes",
+        "fixed part has length 16 in a record of 1 bytes",
     );
-    check(&bytes[..45], "record of 23 bytes, but only 22 there");
-    bytes[23..27].copy_from_slice(&[0, 0, 0, 21]);
     check(
-        &bytes,
-        "message of the batch has length 21 in a record of 23 bytes",
+        &bytes[..45],
+        "fixed part has length 23 in a record of 22 bytes",
     );
-    bytes[23..27].copy_from_slice(&[0, 0, 0, 23]);
     bytes[23 + 16] = 1;
     check(&bytes, "body has length 16777217 in a record of 23 bytes");
+}
+
+#[test]
+fn the_size_that_a_message_of_a_batch_claims_does_not_count() {
+    let message = BatchMessage {
+        flag: 1,
+        body: b"b",
+        properties: b"",
+    };
+    let mut bytes = BytesMut::new();
+    message.encode(&mut bytes).unwrap();
+    message.encode(&mut bytes).unwrap();
+    for claimed in [0, 5_000, -1_i32] {
+        bytes[..4].copy_from_slice(&claimed.to_be_bytes());
+        let read: Vec<_> = messages_of_batch(&bytes).collect();
+        assert_eq!(read, [Ok(message), Ok(message)], "{claimed}");
+    }
 }
