@@ -292,6 +292,7 @@ impl Broker {
             ("delay", self.delay_lateness.report()),
             ("timer", self.timer.lateness.report()),
             ("transactions", self.transactions.lateness.report()),
+            ("revive", self.pops.lateness.report()),
         ]
     }
 

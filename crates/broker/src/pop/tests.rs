@@ -11,6 +11,7 @@ mod model;
 mod ordered;
 mod refused;
 mod revived;
+mod taken_over;
 mod waiting;
 
 /// A message as a consumer gets it.
