@@ -15,10 +15,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::budget::{LOADS, Load, READY_EMPTY, READY_KILLED, RESIDENT, SYNC_ONE};
+use self::budget::{CROWDED, LOADS, Load, READY_EMPTY, READY_KILLED, RESIDENT, SYNC_ONE};
 use self::server::{Programs, Server};
 use self::table::{Samples, System};
 use crate::java::Java;
+use crate::process::Process;
 use crate::shell::{cargo, root, run, target};
 use crate::skylark;
 
@@ -66,6 +67,9 @@ const FULL: Pace = Pace {
     jvm_warm_up: 10,
     restart: true,
 };
+
+/// How long a crowd may take to gather.
+const CROWD_LIMIT: Duration = Duration::from_secs(60);
 
 /// Between readiness and a look at the memory.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -162,6 +166,11 @@ impl Bench {
         {
             self.measure(&server, system, load)?;
         }
+        if system == System::Skylark {
+            let crowd = self.crowd(&server)?;
+            self.measure(&server, system, &CROWDED)?;
+            crowd.kill()?;
+        }
         server.kill()?;
         fs::remove_dir_all(&home)?;
         if system == System::Floor {
@@ -234,6 +243,16 @@ impl Bench {
             ));
         }
         Ok(())
+    }
+
+    /// Consumers that wait and messages to come, for as long as the process lives.
+    fn crowd(&self, server: &Server) -> Result<Process> {
+        let mut command = Command::new(&self.programs.skylark);
+        command.args(["bench", "crowd", "--broker", &server.address.to_string()]);
+        let output = self.home.join("crowd.out");
+        let mut crowd = Process::start("the crowd", &mut command, &output, "ready")?;
+        crowd.wait_ready(CROWD_LIMIT)?;
+        Ok(crowd)
     }
 
     /// Fills a store of two GiB, kills the server and starts it again.

@@ -10,6 +10,7 @@ use remoting::clock::Instant;
 mod arrivals;
 mod connection;
 mod consume;
+mod crowd;
 mod latency;
 mod paced;
 mod produce;
@@ -38,6 +39,8 @@ enum Mode {
     Consume(consume::Consume),
     /// Send at a rate to pulls that wait: latency from send to receive
     Latency(latency::EndToEnd),
+    /// Be there while something else is measured: consumers that wait, messages that are not due yet
+    Crowd(crowd::Crowd),
 }
 
 /// How long to run, and how to say what came of it.
@@ -63,6 +66,7 @@ impl Bench {
             Mode::Produce(produce) => (produce.run()?, produce.length.json),
             Mode::Consume(consume) => (consume.run()?, consume.length.json),
             Mode::Latency(latency) => (latency.run()?, latency.length.json),
+            Mode::Crowd(crowd) => return crowd.run().map(|()| ExitCode::SUCCESS),
         };
         let text = if json {
             serde_json::to_string(&report)?

@@ -39,9 +39,11 @@ pub(super) enum Need {
     /// So many times the latency of fdatasync alone at most.
     FdatasyncTimes(f64),
     AtMost(f64),
+    /// So much of Skylark's own rate without the crowd.
+    ShareOfAlone(f64),
 }
 
-use Need::{AtMost, FdatasyncTimes, FloorTimes, ShareOfFloor, TimesApache};
+use Need::{AtMost, FdatasyncTimes, FloorTimes, ShareOfAlone, ShareOfFloor, TimesApache};
 
 const RATE: &str = "/messages_per_second";
 const P50: &str = "/latency_us/p50";
@@ -186,6 +188,17 @@ pub(super) const SYNC_ONE: Load = Load {
     )],
 };
 
+/// The first load once more while `skylark bench crowd` is there: 1,000 consumers of 100 groups wait, 100,000 messages are to
+/// come. [`Need::ShareOfAlone`] compares with the figure of this name.
+pub(super) const ALONE: &Figure = &LOADS[0].figures[0];
+pub(super) const CROWDED: Load = Load {
+    figures: &[rate(
+        "send 128 B beside 100,000 timers and 1,000 consumers",
+        &[ShareOfAlone(0.9)],
+    )],
+    ..LOADS[0]
+};
+
 pub(super) const RESIDENT: Figure = Figure {
     name: "resident, idle broker + nameserver",
     at: "",
@@ -225,7 +238,8 @@ const fn micros(name: &'static str, at: &'static str, needs: &'static [Need]) ->
 
 /// Every row of the table in its order.
 pub(super) fn figures() -> impl Iterator<Item = &'static Figure> {
-    const LAST: [&[Figure]; 4] = [
+    const LAST: [&[Figure]; 5] = [
+        CROWDED.figures,
         SYNC_ONE.figures,
         &[RESIDENT],
         &[READY_EMPTY],

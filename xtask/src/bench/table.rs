@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::budget::{Figure, Need, Unit, figures};
+use super::budget::{ALONE, Figure, Need, Unit, figures};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(super) enum System {
@@ -48,6 +48,9 @@ impl Samples {
             Need::FloorTimes(times) => ours <= times * of(System::Floor)?,
             Need::FdatasyncTimes(times) => ours <= times * of(System::Disk)?,
             Need::AtMost(limit) => ours <= limit,
+            Need::ShareOfAlone(share) => {
+                ours >= share * self.median(System::Skylark, ALONE.name)?
+            }
         })
     }
 
@@ -183,6 +186,7 @@ fn required(need: Need, unit: Unit) -> String {
         Need::FloorTimes(times) => format!("<= {times} floor"),
         Need::FdatasyncTimes(times) => format!("<= {times} fdatasync"),
         Need::AtMost(limit) => format!("<= {}", number(limit, unit)),
+        Need::ShareOfAlone(share) => format!(">= {share} of the first row"),
     }
 }
 
