@@ -2,7 +2,6 @@
 
 mod address;
 mod assignment;
-#[allow(dead_code, reason = "features that use it follow")]
 mod background;
 mod broker;
 mod clients;
@@ -14,11 +13,9 @@ mod groups;
 mod handlers;
 mod holds;
 mod housekeeping;
-#[allow(dead_code, reason = "features that use it follow")]
 mod lateness;
 pub mod limits;
 mod locks;
-#[allow(dead_code, reason = "features that use it follow")]
 mod message;
 mod metadata;
 mod offsets;

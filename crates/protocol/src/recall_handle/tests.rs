@@ -1,3 +1,5 @@
+//! Handles that call a message off.
+
 use super::RecallHandle;
 
 fn handle() -> RecallHandle {

@@ -1,3 +1,5 @@
+//! Calling off messages that are to come.
+
 use protocol::codes::request;
 use protocol::recall_handle::RecallHandle;
 
