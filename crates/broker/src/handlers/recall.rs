@@ -19,20 +19,35 @@ mod tests;
 
 /// Tag of what is stored to call another message off.
 const TAG: &str = "_RECALL_TAG_";
+/// What Apache's answers of this kind say before there is one, and after success too.
+const UNSET: Option<&str> = Some("not set any response code");
 
 /// 370: stores a message that is due with the other one and calls it off.
 pub(crate) fn recall(broker: &Broker, request: Request) {
-    let (unique_key, end) = match call_off(broker, &request) {
+    let done = match request.header::<RecallMessage<'_>>() {
+        Ok(header) => call_off(broker, &request, &header),
+        Err(error) => {
+            let refusal = Refusal::from(error);
+            return request.refuse(refusal.code, &refusal.remark);
+        }
+    };
+    let (unique_key, end) = match done {
         Ok(done) => done,
-        Err(refusal) => return request.refuse(refusal.code, &refusal.remark),
+        Err(refusal) => {
+            let header = RecallMessageResponse {
+                msg_id: None,
+                region: Some(Text::plain(&broker.identity.region)),
+            };
+            return request.reply(refusal.code, Some(&refusal.remark), &header, Body::None);
+        }
     };
     let (reply, identity) = (request.into_reply(), broker.identity.clone());
     let answer = move || {
         let header = RecallMessageResponse {
-            msg_id: Text::plain(&unique_key),
+            msg_id: Some(Text::plain(&unique_key)),
             region: Some(Text::plain(&identity.region)),
         };
-        reply.send(response::SUCCESS, None, &header, Body::None);
+        reply.send(response::SUCCESS, UNSET, &header, Body::None);
     };
     if !broker.config.store.sync_flush {
         return answer();
@@ -46,8 +61,11 @@ pub(crate) fn recall(broker: &Broker, request: Request) {
 }
 
 /// The message's unique key, and where the log ends with what calls it off.
-fn call_off(broker: &Broker, request: &Request) -> Result<(String, LogOffset), Refusal> {
-    let header: RecallMessage<'_> = request.header()?;
+fn call_off(
+    broker: &Broker,
+    request: &Request,
+    header: &RecallMessage<'_>,
+) -> Result<(String, LogOffset), Refusal> {
     let settings = &broker.config.timer;
     if !settings.recall_enabled {
         let remark = "recall failed, operation is forbidden";

@@ -17,8 +17,8 @@ header! {
 header! {
     /// Answer to 370 (`RecallMessageResponseHeader`).
     pub struct RecallMessageResponse<'a> {
-        /// Unique key of the message called off.
-        msg_id: Text<'a> = "msgId",
+        /// Unique key of the message called off, if it was.
+        msg_id: Option<Text<'a>> = "msgId",
         /// Region of the broker.
         region: Option<Text<'a>> = "MSG_REGION",
     }
