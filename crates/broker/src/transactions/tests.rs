@@ -658,3 +658,33 @@ async fn offsets_and_counts_are_saved() {
     assert_eq!((count.count, count.time_stamp), (1, now_ms));
     fixture.stop().await;
 }
+
+/// A power cut may come between a committed message and its op message, and Apache writes the second one seconds later.
+#[tokio::test]
+async fn a_message_without_its_op_message_is_not_delivered_again() {
+    let fixture = Fixture::start().await;
+    let producer = Producer::of(&fixture).await;
+    let now_ms = fixture.clock.now_ms();
+    let mut halves = Vec::new();
+    for (key, more) in [("A", ""), ("B", "DELAY\u{1}18\u{2}"), ("C", "")] {
+        halves.push(producer.half(key, more, now_ms).await);
+    }
+    for half in &halves[..2] {
+        let broker = fixture.broker();
+        let record = broker.store.record_at(LogOffset(half.log_offset));
+        let record = record.unwrap().unwrap();
+        let record = Record::decode(&record, true).unwrap().record;
+        let message = super::half::committed(&record, half.log_offset).unwrap();
+        broker.put(vec![message]).unwrap();
+    }
+    let clock = fixture.clock.clone();
+    let fixture = on(fixture.stop().await, config(), clock).await;
+    let producer = Producer::of(&fixture).await;
+    for half in &halves {
+        assert_eq!(producer.end(half, COMMIT, true).await.code, 0);
+    }
+    assert_eq!(bodies(&fixture, "Orders"), ["A", "C"]);
+    assert_eq!(bodies(&fixture, topics::SCHEDULE), ["B"]);
+    assert_eq!(ended(&fixture), "0,1,2,");
+    fixture.stop().await;
+}
