@@ -175,6 +175,7 @@ class BadInputTest {
     /** The address of the broker that has the topic, which exists from here on with one message in queue 0. */
     private static String broker(DefaultMQProducer producer, String topic) throws Exception {
         MessageQueue queue = Apps.send(producer, new Message(topic, "good".getBytes()), 0).getMessageQueue();
+        Apps.awaitEnd(producer, queue, 1);
         return Apps.brokerOf(producer, queue);
     }
 
