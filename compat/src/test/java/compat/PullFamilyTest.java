@@ -113,6 +113,7 @@ class PullFamilyTest {
         }
         DefaultMQPullConsumer consumer = apps.pullConsumer(Apps.fresh("pull-group"));
 
+        Apps.awaitEnd(producer, queue, 40);
         PullResult found = consumer.pull(queue, "*", 0, 10);
         assertEquals(PullStatus.FOUND, found.getPullStatus());
         assertEquals(10, found.getMsgFoundList().size());
@@ -195,6 +196,7 @@ class PullFamilyTest {
         sendBatch(producer, two, 1);
         awaitClock();
         sendBatch(producer, two, 5);
+        Apps.awaitEnd(producer, two, 11);
         TreeMap<Long, Long> times = new TreeMap<>();
         List<MessageExt> all = apps.pullConsumer(Apps.fresh("boundary-group")).pull(two, "*", 0, 32).getMsgFoundList();
         all.forEach(m -> times.put(m.getQueueOffset(), m.getStoreTimestamp()));
