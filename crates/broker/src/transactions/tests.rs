@@ -195,6 +195,17 @@ impl Producer {
     }
 }
 
+/// Waits for what the broker does by itself.
+async fn until(done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(TIMEOUT, wait).await;
+    waited.expect("the broker does it by itself");
+}
+
 pub(super) const COMMIT: i32 = 8;
 pub(super) const ROLLBACK: i32 = 12;
 
@@ -430,12 +441,8 @@ async fn what_nobody_ends_is_put_aside_and_may_be_resumed() {
     fixture.clock.advance(30_000);
     producer.asked().await;
     fixture.clock.advance(30_000);
-    let aside = loop {
-        if let Some(aside) = messages(&fixture, topics::CHECKED_TOO_OFTEN).pop() {
-            break aside;
-        }
-        tokio::task::yield_now().await;
-    };
+    until(|| !bodies(&fixture, topics::CHECKED_TOO_OFTEN).is_empty()).await;
+    let aside = messages(&fixture, topics::CHECKED_TOO_OFTEN).remove(0);
     assert_eq!(aside.property("TRANSACTION_CHECK_TIMES"), Some("2"));
     assert_eq!(aside.property("REAL_TOPIC"), Some("Orders"));
     let topic = fixture.broker().topic(topics::CHECKED_TOO_OFTEN).unwrap();
@@ -485,14 +492,10 @@ async fn a_question_nobody_hears_counts_too() {
     let mut producer = Producer::silent(&fixture).await;
     producer.half("K", "", fixture.clock.now_ms()).await;
     fixture.clock.advance(6_000);
-    while messages(&fixture, topics::HALF).len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| messages(&fixture, topics::HALF).len() >= 2).await;
     producer.beat("producers").await;
     fixture.clock.advance(30_000);
-    while bodies(&fixture, topics::CHECKED_TOO_OFTEN).is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(|| !bodies(&fixture, topics::CHECKED_TOO_OFTEN).is_empty()).await;
     producer.is_not_asked().await;
     fixture.stop().await;
 }
@@ -531,9 +534,7 @@ async fn a_delay_begins_with_the_commit() {
     assert!(bodies(&fixture, "Orders").is_empty());
     assert_eq!(bodies(&fixture, topics::SCHEDULE), ["K"]);
     fixture.clock.advance(10_000);
-    while bodies(&fixture, "Orders").is_empty() {
-        tokio::task::yield_now().await;
-    }
+    until(|| !bodies(&fixture, "Orders").is_empty()).await;
     fixture.stop().await;
 }
 
@@ -644,9 +645,7 @@ async fn offsets_and_counts_are_saved() {
     }
     fixture.broker().flush();
     let wanted = (Some(2), Some(2));
-    while offsets(&fixture) != wanted {
-        tokio::task::yield_now().await;
-    }
+    until(|| offsets(&fixture) == wanted).await;
     let now_ms = fixture.clock.now_ms();
     fixture.broker().save_metadata();
     let file = Disk::Sim(fixture.sim.clone())
@@ -686,5 +685,27 @@ async fn a_message_without_its_op_message_is_not_delivered_again() {
     assert_eq!(bodies(&fixture, "Orders"), ["A", "C"]);
     assert_eq!(bodies(&fixture, topics::SCHEDULE), ["B"]);
     assert_eq!(ended(&fixture), "0,1,2,");
+    fixture.stop().await;
+}
+
+/// With async flush a power cut takes the end of the log: then nothing may have been saved that relies on it.
+#[tokio::test]
+async fn what_a_power_cut_takes_is_asked_after() {
+    let mut config = config();
+    config.flush_interval = Duration::from_secs(3_600);
+    let fixture = Fixture::on(SimDisk::new(1), config.clone()).await;
+    let producer = Producer::of(&fixture).await;
+    let half = producer.half("K", "", fixture.clock.now_ms()).await;
+    fixture.broker().flush();
+    assert_eq!(producer.end(&half, COMMIT, false).await.code, 0);
+    assert_eq!(bodies(&fixture, "Orders"), ["K"]);
+    fixture.broker().save_metadata();
+    let fixture = after(fixture, CrashKeep::None, config).await;
+    assert!(bodies(&fixture, "Orders").is_empty());
+    let mut producer = Producer::of(&fixture).await;
+    fixture.clock.advance(30_000);
+    let asked = producer.asked().await;
+    assert_eq!(producer.end(&asked.half, COMMIT, true).await.code, 0);
+    assert_eq!(bodies(&fixture, "Orders"), ["K"]);
     fixture.stop().await;
 }
