@@ -26,6 +26,11 @@ const BOOT: [&str; 8] = [
 /// Groups with this prefix are made even where autoCreateSubscriptionGroup is off.
 const SYSTEM_PREFIX: &str = "CID_RMQ_SYS_";
 
+/// Whether the group is the broker's own: its offsets are not for clients to commit.
+pub(crate) fn is_system(group: &str) -> bool {
+    group.starts_with(SYSTEM_PREFIX)
+}
+
 /// Groups by name. Reading takes an [`Arc`]; a change puts a new one in its place.
 pub(crate) struct Groups {
     /// The file as loaded: what this build does not interpret is written back untouched.

@@ -53,8 +53,12 @@ pub(crate) const CHECKED_TOO_OFTEN: &str = "TRANS_CHECK_MAX_TIME_TOPIC";
 /// Messages that wait for a time of day.
 pub(crate) const TIMER: &str = "rmq_sys_wheel_timer";
 
-/// Topics that clients may not send to.
-const SEND_FORBIDDEN: [&str; 6] = [
+/// Begins the name of the topic that remembers which popped messages are not acknowledged.
+const REVIVE_PREFIX: &str = "rmq_sys_REVIVE_LOG_";
+
+/// Topics that clients may not send to. Apache lets them send to the timer's: a forged record there could become anything.
+const SEND_FORBIDDEN: [&str; 7] = [
+    TIMER,
     SCHEDULE,
     HALF,
     HALF_DONE,
@@ -95,16 +99,16 @@ pub(crate) fn check_name(topic: &str) -> Result<(), NameError> {
 
 /// The topic that remembers which popped messages are not acknowledged.
 pub(crate) fn revive_topic(cluster: &str) -> String {
-    format!("rmq_sys_REVIVE_LOG_{cluster}")
+    format!("{REVIVE_PREFIX}{cluster}")
 }
 
 pub(crate) fn send_forbidden(topic: &str) -> bool {
-    SEND_FORBIDDEN.contains(&topic)
+    SEND_FORBIDDEN.contains(&topic) || topic.starts_with(REVIVE_PREFIX)
 }
 
-/// Whether messages are kept there that nobody may consume yet, or ever.
+/// Whether messages are kept there that nobody may consume yet, or ever: nothing is delivered to such a topic.
 pub(crate) fn is_hidden(topic: &str) -> bool {
-    matches!(topic, SCHEDULE | TIMER | HALF | HALF_DONE)
+    matches!(topic, SCHEDULE | TIMER | HALF | HALF_DONE) || topic.starts_with(REVIVE_PREFIX)
 }
 
 /// What the boot topics depend on.

@@ -204,8 +204,11 @@ fn push(broker: &Broker, batch: &mut Batch, record: &Record<'_>) -> Result<(), S
     let mut message = Message::of(record);
     let topic = message.property(properties::REAL_TOPIC).map(str::to_owned);
     message.topic = topic.ok_or("it does not say for which topic it is")?;
-    if message.topic == topics::HALF {
-        return Err("half messages have no delay".to_owned());
+    if topics::is_hidden(&message.topic) {
+        return Err(format!(
+            "it is for {}, which is the broker's",
+            message.topic
+        ));
     }
     let queue_id = message.property(properties::REAL_QID);
     let queue_id = queue_id.and_then(|id| id.parse::<i32>().ok());

@@ -12,6 +12,7 @@ use store::{Boundary, Queue, ReadError, ReadLimits};
 
 use super::Answer;
 use crate::broker::Broker;
+use crate::groups;
 use crate::refusal::Refusal;
 
 #[cfg(test)]
@@ -69,6 +70,17 @@ impl Broker {
     }
 }
 
+/// What the broker itself has consumed is not for clients to say. Apache takes it from anybody, and loses half messages by it.
+pub(crate) fn check_group(group: &str) -> Result<(), Refusal> {
+    match groups::is_system(group) {
+        true => Err(Refusal::new(
+            response::NO_PERMISSION,
+            format!("the offsets of group {group} are the broker's own"),
+        )),
+        false => Ok(()),
+    }
+}
+
 /// 15: the group consumed everything before an offset.
 pub(crate) fn update(broker: &Broker, request: &Request) -> Result<Answer<NoHeader>, Refusal> {
     let header: UpdateConsumerOffset<'_> = request.header()?;
@@ -79,6 +91,7 @@ pub(crate) fn update(broker: &Broker, request: &Request) -> Result<Answer<NoHead
             format!("Group {group} not exist!"),
         ));
     }
+    check_group(&group)?;
     let Some(config) = broker.topic(&topic) else {
         return Err(Refusal::new(
             response::TOPIC_NOT_EXIST,

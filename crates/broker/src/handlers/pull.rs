@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::broker::Broker;
 use crate::clients::Subscription;
 use crate::filter::{self, Filter, FilterError, is_tag};
+use crate::groups;
 use crate::limits;
 use crate::refusal::{Refusal, SEE};
 use crate::topics::{RETRY_PREFIX, perm};
@@ -152,7 +153,7 @@ fn check(broker: &Broker, request: &Request) -> Result<(Pull, i64), Forbidden> {
         .store
         .queue_or_create(&topic, header.queue_id)
         .map_err(|error| Refusal::new(response::INVALID_PARAMETER, error.to_string()))?;
-    if header.sys_flag & flag::COMMIT_OFFSET != 0 {
+    if header.sys_flag & flag::COMMIT_OFFSET != 0 && !groups::is_system(&group) {
         broker.commit_offset(&group, &topic, header.queue_id, header.commit_offset);
     }
     let pull = Pull {

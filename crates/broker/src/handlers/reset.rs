@@ -16,6 +16,7 @@ use store::{Boundary, ReadError};
 use super::Answer;
 use super::relay::check_offsets_version;
 use crate::broker::Broker;
+use crate::handlers::offset::check_group;
 use crate::refusal::Refusal;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ type Table = BTreeMap<MessageQueue, QueueOffset>;
 pub(crate) fn reset(broker: &Broker, request: &Request) -> Result<Answer<NoHeader>, Refusal> {
     let header: ResetOffset<'_> = request.header()?;
     let (group, topic) = (header.group.to_str(), header.topic.to_str());
+    check_group(&group)?;
     let table = match broker.config.server_side_reset {
         true => by_next_pull(broker, &header, &group, &topic)?,
         false => by_members(broker, &header, request.language)?,

@@ -308,6 +308,15 @@ impl Owner {
             tracing::warn!(log_offset, "timed message without its queue dropped");
             return Ok(None);
         };
+        if topics::is_hidden(&topic) {
+            let log_offset = due.log_offset.0;
+            tracing::warn!(
+                log_offset,
+                topic,
+                "timed message for a topic of the broker's dropped"
+            );
+            return Ok(None);
+        }
         message.set(properties::TIMER_DEQUEUE_MS, &now_ms.to_string());
         // Apache means to take REAL_TOPIC and REAL_QID out, and does not.
         message.topic = topic;

@@ -73,6 +73,18 @@ async fn a_group_goes_on_where_it_committed() {
             ],
             (1, "the custom field <commitOffset> is null"),
         ),
+        (
+            vec![
+                ("consumerGroup", "CID_RMQ_SYS_TRANS"),
+                ("topic", "Orders"),
+                ("queueId", "0"),
+                ("commitOffset", "1"),
+            ],
+            (
+                16,
+                "the offsets of group CID_RMQ_SYS_TRANS are the broker's own",
+            ),
+        ),
     ] {
         client
             .check(UPDATE_CONSUMER_OFFSET, &fields, "", expect)

@@ -94,6 +94,15 @@ const PULL: [(&str, &str); 9] = [
 ];
 
 #[tokio::test]
+async fn the_brokers_own_groups_can_not_be_reset() {
+    let fixture = Fixture::start().await;
+    let client = orders(&fixture).await;
+    let own = [("group", "CID_RMQ_SYS_TRANS")];
+    reset(&client, &own, (16, "group CID_RMQ_SYS_TRANS")).await;
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn the_next_pull_is_told() {
     let fixture = Fixture::start().await;
     let client = orders(&fixture).await;

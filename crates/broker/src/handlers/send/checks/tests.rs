@@ -63,6 +63,14 @@ fn topics_that_may_not_be_sent_to() {
             Some("Sending message to topic[SCHEDULE_TOPIC_XXXX] is forbidden."),
         ),
         (
+            "rmq_sys_wheel_timer",
+            Some("Sending message to topic[rmq_sys_wheel_timer] is forbidden."),
+        ),
+        (
+            "rmq_sys_REVIVE_LOG_c",
+            Some("Sending message to topic[rmq_sys_REVIVE_LOG_c] is forbidden."),
+        ),
+        (
             "RMQ_SYS_TRANS_HALF_TOPIC",
             Some("Sending message to topic[RMQ_SYS_TRANS_HALF_TOPIC] is forbidden."),
         ),
