@@ -9,6 +9,7 @@ use crate::testing::{Client, Fixture, NOW_MS, field, send};
 
 mod model;
 mod ordered;
+mod power;
 mod refused;
 mod revived;
 mod taken_over;

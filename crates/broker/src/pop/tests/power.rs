@@ -1,0 +1,29 @@
+//! A power cut with async flush: what was acknowledged in the last flush interval may come again, but nothing is passed.
+
+use std::time::Duration;
+
+use store::disk::CrashKeep;
+
+use super::{POP, advance, bodies};
+use crate::testing::{Fixture, config, send};
+
+#[tokio::test]
+async fn offsets_do_not_pass_what_the_log_lost() {
+    let by_hand = Duration::from_secs(3_600);
+    let fixture = Fixture::with(|config| config.flush_interval = by_hand).await;
+    let client = fixture.client().await;
+    send(&client, 0, "a", "1").await;
+    fixture.broker().flush();
+    assert_eq!(POP.now(&client).await.len(), 1);
+    let broker = fixture.running.broker().clone();
+    let saving = tokio::task::spawn_blocking(move || broker.save_metadata());
+    saving.await.expect("saves");
+    let after = fixture.sim.crash(CrashKeep::None);
+    fixture.stop().await;
+
+    let fixture = Fixture::on(after, config()).await;
+    let client = fixture.client().await;
+    advance(&fixture, 10_000).await;
+    assert_eq!(bodies(&POP.now(&client).await), ["1"]);
+    fixture.stop().await;
+}
