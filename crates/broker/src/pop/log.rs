@@ -17,6 +17,10 @@ use crate::message::{Message, PutError};
 /// The group whose offsets say how far the revive topic is needed no more.
 pub(super) const REVIVE_GROUP: &str = "CID_RMQ_SYS_REVIVE_GROUP";
 
+/// The "group" whose offsets say how far the saved offsets of all groups know of the check points: those behind it lift them
+/// at a restart, and no others, or what an operator reset would be undone. Apache does not know it, and leaves it alone.
+const KNOWN_GROUP: &str = "CID_RMQ_SYS_REVIVE_KNOWN";
+
 /// Tag of a check point.
 pub(super) const CHECK_POINT: &str = "ck";
 /// Tag of one message's acknowledgement.
@@ -162,7 +166,10 @@ impl Broker {
         let at: At = (record.queue_id, record.queue_offset.0);
         let entry = self.entry(record);
         if let (Reading::AtStart, Entry::CheckPoint { taken, .. }) = (reading, &entry) {
-            self.go_on_behind(taken);
+            let known = self.committed(KNOWN_GROUP, &self.pops.revive_topic, at.0);
+            if known.is_none_or(|known| at.1 >= known.0) {
+                self.go_on_behind(taken);
+            }
         }
         let mut checkpoints = self.pops.checkpoints.lock();
         match entry {
@@ -226,15 +233,23 @@ impl Broker {
     }
 
     /// Notes for consumerOffset.json from where the revive topic is needed, as Apache does: the offset of the last record
-    /// that is not.
+    /// that is not. And how far the offsets saved with it know of the topic.
     pub(crate) fn note_revive_offsets(&self) {
         for revive_queue in 0..self.config.pop.revive_queues {
-            let needed = self.pops.checkpoints.lock().needed_from(revive_queue);
-            if let Some(needed @ 1..) = needed {
-                let done = QueueOffset(needed - 1);
+            let (needed, known) = {
+                let checkpoints = self.pops.checkpoints.lock();
+                let needed = checkpoints.needed_from(revive_queue);
+                (needed, checkpoints.applied(revive_queue))
+            };
+            let done = needed.filter(|needed| *needed > 0).map(|needed| needed - 1);
+            for (group, offset) in [(REVIVE_GROUP, done), (KNOWN_GROUP, known)] {
                 let topic = &self.pops.revive_topic;
-                if self.committed(REVIVE_GROUP, topic, revive_queue) != Some(done) {
-                    self.commit_offset(REVIVE_GROUP, topic, revive_queue, done);
+                let offset = offset.map(QueueOffset);
+                if let Some(offset) = offset
+                    && self.committed(group, topic, revive_queue) != Some(offset)
+                    && (offset.0 > 0 || group == REVIVE_GROUP)
+                {
+                    self.commit_offset(group, topic, revive_queue, offset);
                 }
             }
         }

@@ -27,3 +27,30 @@ async fn offsets_do_not_pass_what_the_log_lost() {
     assert_eq!(bodies(&POP.now(&client).await), ["1"]);
     fixture.stop().await;
 }
+
+/// A reset that was saved is not undone by check points from before.
+#[tokio::test]
+async fn a_reset_stays() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    for body in ["1", "2", "3"] {
+        send(&client, 0, "a", body).await;
+    }
+    let got = POP.now(&client).await;
+    for got in &got[1..] {
+        super::ack(&client, "g", got, (0, "")).await;
+    }
+    fixture
+        .broker()
+        .commit_offset("g", "Orders", 0, protocol::QueueOffset(1));
+    let broker = fixture.running.broker().clone();
+    let saving = tokio::task::spawn_blocking(move || broker.save_metadata());
+    saving.await.expect("saves");
+    let after = fixture.sim.crash(CrashKeep::All);
+    fixture.stop().await;
+
+    let fixture = Fixture::on(after, config()).await;
+    let client = fixture.client().await;
+    assert_eq!(bodies(&POP.now(&client).await), ["2", "3"]);
+    fixture.stop().await;
+}
