@@ -29,6 +29,7 @@ use crate::locks::Locks;
 use crate::metadata::MetadataFile;
 use crate::offsets::Offsets;
 use crate::pop::Pops;
+use crate::pulled::Pulled;
 use crate::registration::Registration;
 use crate::said::Said;
 use crate::tasks::Tasks;
@@ -48,6 +49,7 @@ pub struct Broker {
     pub(crate) topics: Saved<Topics>,
     pub(crate) groups: Saved<Groups>,
     pub(crate) offsets: Saved<Offsets>,
+    pub(crate) pulled: Pulled,
     pub(crate) delays: Saved<Delays>,
     pub(crate) delay_lateness: Lateness,
     pub(crate) expressions: Arc<Saved<Expressions>>,

@@ -20,6 +20,7 @@ mod message;
 mod metadata;
 mod offsets;
 mod pop;
+mod pulled;
 mod refusal;
 mod registration;
 mod said;

@@ -86,6 +86,8 @@ pub const ROUTE_QUEUES_MAX: i32 = 65_536;
 /// Groups whose way of consuming a topic was set.
 pub const REQUEST_MODES_MAX: usize = 100_000;
 
+/// Queues of groups of which is remembered how far they were pulled.
+pub const PULLED_MAX: usize = 200_000;
 /// Messages one pull returns at most, before the limits by bytes.
 pub const PULL_MAX: i32 = 1_024;
 

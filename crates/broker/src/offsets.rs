@@ -17,8 +17,6 @@ pub(crate) struct Offsets {
     table: HashMap<String, HashMap<i32, QueueOffset>>,
     /// Where an operator set groups, until their next pull is told. Not kept over a restart, unlike the offsets themselves.
     resets: HashMap<String, HashMap<i32, QueueOffset>>,
-    /// How far groups have pulled, for tools. Not kept either.
-    pulled: HashMap<String, HashMap<i32, QueueOffset>>,
     version: DataVersion,
     /// Changes since the start.
     commits: u64,
@@ -104,23 +102,6 @@ impl Offsets {
         queues.insert(queue_id, offset);
         self.table.entry(key).or_default().insert(queue_id, offset);
         self.changed(now_ms);
-    }
-
-    /// Remembers that the group's next pull will be at `next`.
-    pub(crate) fn pulled(&mut self, group: &str, topic: &str, queue_id: i32, next: QueueOffset) {
-        let queues = self.pulled.entry(key(group, topic)).or_default();
-        queues.insert(queue_id, next);
-    }
-
-    /// How far the group has pulled since the start of the broker.
-    pub(crate) fn last_pulled(
-        &self,
-        group: &str,
-        topic: &str,
-        queue_id: i32,
-    ) -> Option<QueueOffset> {
-        let queues = self.pulled.get(&key(group, topic))?;
-        queues.get(&queue_id).copied()
     }
 
     /// Whether a group was reset and has not been told yet.

@@ -33,6 +33,7 @@ use crate::metadata::{MetadataError, MetadataFile};
 use crate::offsets::Offsets;
 use crate::pop::order::Orders;
 use crate::pop::{Pops, revive};
+use crate::pulled::Pulled;
 use crate::registration::{self, Registration};
 use crate::said::Said;
 use crate::tasks::Tasks;
@@ -310,6 +311,7 @@ fn assemble(
             state: RwLock::new(offsets),
             file: offsets_file,
         },
+        pulled: Pulled::default(),
         delays: Saved {
             state: RwLock::new(delays),
             file: delays_file,

@@ -135,8 +135,8 @@ fn progress(
 ) -> Result<OffsetWrapper, Refusal> {
     let offsets = broker.offsets.state.read();
     let committed = offsets.committed(group, topic, queue_id);
-    let pulled = offsets.last_pulled(group, topic, queue_id);
     drop(offsets);
+    let pulled = broker.pulled.last(group, topic, queue_id);
     let consumer_offset = committed.unwrap_or_default().max(QueueOffset(0));
     let queue = broker.store.queue(topic, queue_id);
     let last = QueueOffset(consumer_offset.0 - 1);

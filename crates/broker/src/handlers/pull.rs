@@ -474,9 +474,7 @@ impl Pull {
         max_offset: QueueOffset,
     ) -> PullMessageResponse {
         let (group, topic) = (&self.settings.group_name, self.queue.topic());
-        let mut offsets = broker.offsets.state.write();
-        offsets.pulled(group, topic, self.queue.id(), next);
-        drop(offsets);
+        broker.pulled.note(group, topic, self.queue.id(), next);
         PullMessageResponse {
             suggest_which_broker_id: MASTER_ID,
             next_begin_offset: next,
