@@ -48,6 +48,17 @@ pub(crate) enum PutError {
     Sealed(#[from] Sealed),
 }
 
+impl PutError {
+    /// Whether one of the messages is at fault, and others can be stored.
+    pub(crate) fn is_about_one(&self) -> bool {
+        match self {
+            PutError::Queue(_) | PutError::Record(_) | PutError::NotTimed(_) => true,
+            PutError::Append(error) => matches!(error, AppendError::TooLarge { .. }),
+            PutError::Sealed(_) => false,
+        }
+    }
+}
+
 impl Message {
     /// A stored message, to be stored again.
     pub(crate) fn of(record: &Record<'_>) -> Message {

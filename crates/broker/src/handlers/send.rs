@@ -338,7 +338,7 @@ fn recall_handle(
         topic: target.topic.to_string(),
         broker: broker.identity.broker.clone(),
         // Within the slot, not at its beginning: that would be in the one before.
-        time: (slot_ms.parse::<i64>().ok()? + 1).to_string(),
+        time: slot_ms.parse::<i64>().ok()?.checked_add(1)?.to_string(),
         unique_key: seen.unique_key.clone()?,
     };
     Some(handle.encode())

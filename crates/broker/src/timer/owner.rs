@@ -209,45 +209,63 @@ impl Owner {
         Ok(())
     }
 
-    fn deliver(&mut self, due: Vec<Due>) -> io::Result<()> {
-        match self.put(&due) {
-            Ok(()) => {
-                let now_ms = self.broker.clock.now_ms();
-                for due in due.iter().filter(|due| !due.roll) {
-                    self.broker.timer.lateness.note(now_ms - due.due_ms);
+    /// Puts what is due with as few appends as its bytes allow. What was not put when something fails is due again.
+    fn deliver(&mut self, mut due: Vec<Due>) -> io::Result<()> {
+        let mut at_once = due.len();
+        while !due.is_empty() {
+            let rest = match self.put(&due[..at_once.min(due.len())]) {
+                Ok(0) => {
+                    // One of them is wrong, and must not hold up the others.
+                    at_once = 1;
+                    continue;
                 }
-                self.timer.delivered(&due, self.broker.store.log_end())
+                Ok(count) => due.split_off(count),
+                Err(error) => {
+                    self.timer.put_back(due);
+                    return Err(error);
+                }
+            };
+            let now_ms = self.broker.clock.now_ms();
+            for due in due.iter().filter(|due| !due.roll) {
+                self.broker.timer.lateness.note(now_ms - due.due_ms);
             }
-            Err(error) => {
+            let noted = self.timer.delivered(&due, self.broker.store.log_end());
+            due = rest;
+            if let Err(error) = noted {
                 self.timer.put_back(due);
-                Err(error)
+                return Err(error);
             }
         }
+        Ok(())
     }
 
-    fn put(&self, due: &[Due]) -> io::Result<()> {
+    /// Puts the first of these with one append and returns how many; none if one of several can't be stored at all.
+    fn put(&self, due: &[Due]) -> io::Result<usize> {
         let mut messages = Vec::with_capacity(due.len());
+        let (mut bytes, mut count) = (0, 0);
         for due in due {
-            messages.extend(self.message(due)?);
+            if let Some(message) = self.message(due)? {
+                bytes += message.body.len() + message.properties.len();
+                if bytes > limits::TIMER_BATCH_BYTES && !messages.is_empty() {
+                    break;
+                }
+                messages.push(message);
+            }
+            count += 1;
         }
         if messages.is_empty() {
-            return Ok(());
+            return Ok(count);
         }
         match self.append(&messages) {
-            Ok(_) => Ok(()),
-            Err(error @ (PutError::Append(_) | PutError::Sealed(_))) => {
-                Err(io::Error::other(error))
-            }
-            Err(error) => match due {
+            Ok(_) => Ok(count),
+            Err(error) if !error.is_about_one() => Err(io::Error::other(error)),
+            Err(_) if count > 1 => Ok(0),
+            Err(error) => {
                 // As Apache: what can't be stored at all is left out.
-                [one] => {
-                    tracing::warn!(%error, log_offset = one.log_offset.0, "timed message dropped");
-                    Ok(())
-                }
-                _ => due
-                    .iter()
-                    .try_for_each(|due| self.put(std::slice::from_ref(due))),
-            },
+                let log_offset = due.first().map(|due| due.log_offset.0);
+                tracing::warn!(%error, log_offset, "timed message dropped");
+                Ok(count)
+            }
         }
     }
 
@@ -291,7 +309,10 @@ impl Owner {
             let turns = turns
                 .and_then(|turns| turns.parse::<i32>().ok())
                 .unwrap_or(0);
-            message.set(properties::TIMER_ROLL_TIMES, &(turns + 1).to_string());
+            message.set(
+                properties::TIMER_ROLL_TIMES,
+                &turns.saturating_add(1).to_string(),
+            );
             message.set(properties::TIMER_DEQUEUE_MS, &now_ms.to_string());
             return Ok(Some(message));
         }

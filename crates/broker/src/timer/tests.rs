@@ -277,6 +277,20 @@ async fn client_send(client: &Client) -> Reply {
 }
 
 #[tokio::test]
+async fn many_large_messages_that_are_due_together_all_come() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    // More than one append takes.
+    let body = "x".repeat(4_000_000);
+    for _ in 0..9 {
+        send(&client, &body, &[(properties::TIMER_DELAY_MS, "1000")]).await;
+    }
+    fixture.clock.advance(1_000);
+    assert_eq!(await_count(&fixture, 9).await.len(), 9);
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn a_message_for_later_than_the_window_goes_round() {
     let fixture = Fixture::with(|config| config.timer.roll_window_slots = 6).await;
     let client = fixture.client().await;
