@@ -25,8 +25,8 @@ use crate::say;
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(30);
 const HOLD_MS: i64 = 15_000;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Queues that a group's members share: one each at least.
-const QUEUES: i32 = 16;
+/// Queues that a group's members share: as many as a new topic gets.
+const QUEUES: i32 = 8;
 /// Sends under way at once.
 const IN_FLIGHT: u32 = 256;
 /// Messages to come are due from then on, over an hour: none while something is measured.
