@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
-use protocol::record::Record;
+use protocol::properties;
+use protocol::record::{Record, sys_flag};
 use protocol::{LogOffset, QueueOffset};
 use store::{Queue, ReadError, ReadLimits};
 
@@ -164,17 +165,38 @@ impl Owner {
             for queue in self.broker.store.queues(&topic) {
                 let mut next = self.first_after(&queue, from)?;
                 while let Some(records) = self.some(&queue, &mut next).await? {
-                    let ends = records.iter().filter_map(|bytes| {
-                        let record = Record::decode(bytes, false).ok()?.record;
-                        open.get(&record.prepared_transaction_offset).copied()
-                    });
-                    found.extend(ends);
+                    for bytes in &records {
+                        let Ok(decoded) = Record::decode(bytes, false) else {
+                            continue;
+                        };
+                        let record = decoded.record;
+                        let log_offset = record.prepared_transaction_offset;
+                        if let Some(at) = open.get(&log_offset)
+                            && self.is_made_of(&record, LogOffset(log_offset))?
+                        {
+                            found.push(*at);
+                        }
+                    }
                 }
             }
         }
         found.sort_unstable();
         found.dedup();
         Ok(found)
+    }
+
+    /// Whether a record is the committed message of the half message there. Ordinary messages name one too: that at 0.
+    fn is_made_of(&self, record: &Record<'_>, log_offset: LogOffset) -> Result<bool, ReadError> {
+        if record.sys_flag & sys_flag::TRANSACTION != sys_flag::TRANSACTION_COMMIT {
+            return Ok(false);
+        }
+        let half = self.broker.store.record_at(log_offset)?;
+        let half = half.as_ref().map(|bytes| Record::decode(bytes, false));
+        let Some(Ok(half)) = half else {
+            return Ok(false);
+        };
+        let key = |text| properties::find(text, properties::UNIQ_KEY);
+        Ok(key(record.properties) == key(half.record.properties))
     }
 
     /// The first message of a queue whose record is at that place in the log or after it, or one before it.

@@ -688,6 +688,32 @@ async fn a_message_without_its_op_message_is_not_delivered_again() {
     fixture.stop().await;
 }
 
+/// Ordinary messages say that they were made of what is at log offset 0.
+#[tokio::test]
+async fn a_half_message_at_the_beginning_of_the_log_is_not_taken_for_delivered() {
+    let fixture = Fixture::start().await;
+    let producer = Producer::of(&fixture).await;
+    let half = producer.half("K", "", fixture.clock.now_ms()).await;
+    assert_eq!(half.log_offset, 0);
+    let plain = |sys_flag| Message {
+        topic: "Orders".to_owned(),
+        queue_id: 0,
+        sys_flag,
+        prepared_transaction_offset: 0,
+        properties: b"UNIQ_KEY\x01other\x02".to_vec(),
+        body: bytes::Bytes::from_static(b"plain"),
+        ..messages(&fixture, topics::HALF).remove(0)
+    };
+    // A client may set the flag of a committed message itself.
+    fixture.broker().put(vec![plain(0), plain(8)]).unwrap();
+    let clock = fixture.clock.clone();
+    let fixture = on(fixture.stop().await, config(), clock).await;
+    let producer = Producer::of(&fixture).await;
+    assert_eq!(producer.end(&half, COMMIT, true).await.code, 0);
+    assert_eq!(bodies(&fixture, "Orders"), ["K", "plain", "plain"]);
+    fixture.stop().await;
+}
+
 /// With async flush a power cut takes the end of the log: then nothing may have been saved that relies on it.
 #[tokio::test]
 async fn what_a_power_cut_takes_is_asked_after() {
