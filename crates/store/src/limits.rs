@@ -24,6 +24,9 @@ pub const SLICED_BYTES_MAX: usize = 16 << 10;
 /// Largest record that is served by its place in the log.
 pub const RECORD_BYTES_MAX: usize = 128 << 20;
 
+/// Records that one read looks at and its filter leaves out; it ends with the one that reaches this, to be gone on with.
+pub const UNFIT_BYTES_MAX: usize = 4 << 20;
+
 /// How much of the log one read takes from disk at a time.
 pub const READ_WINDOW_BYTES: usize = 256 << 10;
 

@@ -115,7 +115,8 @@ impl Store {
         self.read_where(queue, from, limits, wanted, |_| true)
     }
 
-    /// The same, of those whose record is `fit` as well: what is not comes at the cost of reading it.
+    /// The same, of those whose record is `fit` as well: what is not comes at the cost of reading it, which is bounded
+    /// ([`limits::UNFIT_BYTES_MAX`]).
     pub fn read_where(
         &self,
         queue: &Queue,
@@ -127,6 +128,7 @@ impl Store {
         let mut sieve = Sieve {
             entry: wanted,
             record: fit,
+            unfit_bytes: 0,
         };
         let min = queue.min();
         let max = queue.max_visible();
@@ -197,6 +199,7 @@ impl Store {
                     read.records.push(detached(record, window.occupied));
                     ReadStatus::Found
                 } else {
+                    sieve.unfit_bytes += record.len();
                     ReadStatus::NoMatchedMessage
                 }
             } else {
@@ -204,6 +207,9 @@ impl Store {
             };
             if read.records.is_empty() || status == ReadStatus::Found {
                 read.status = status;
+            }
+            if sieve.unfit_bytes >= limits::UNFIT_BYTES_MAX {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -355,6 +361,8 @@ fn detached(record: Bytes, occupied: usize) -> Bytes {
 struct Sieve<E, R> {
     entry: E,
     record: R,
+    /// Bytes of records that were read in vain.
+    unfit_bytes: usize,
 }
 
 /// A piece of the log.

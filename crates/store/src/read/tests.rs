@@ -173,6 +173,32 @@ fn looks_at_a_bounded_part_of_the_queue() {
     assert_eq!(read.next, QueueOffset(13));
 }
 
+/// A filter that nothing fits must not read much of the log for one request.
+#[test]
+fn a_read_looks_at_few_bytes_in_vain() {
+    let config = Config {
+        log_file_bytes: 8 << 20,
+        ..config()
+    };
+    let store = open(&SimDisk::new(1), config);
+    for _ in 0..7 {
+        append(&store, &[Message::new("T", 0, vec![7; 1 << 20])], 1);
+    }
+    let queue = store.queue("T", 0).unwrap();
+    let read = |from, fit: fn(&[u8]) -> bool| {
+        let limits = ReadLimits {
+            hot_bytes_max: 8 << 20,
+            ..ReadLimits::default()
+        };
+        let read = store.read_where(&queue, QueueOffset(from), &limits, |_| true, fit);
+        let read = read.unwrap();
+        (read.status, read.next.0)
+    };
+    assert_eq!(read(0, |_| false), (ReadStatus::NoMatchedMessage, 4));
+    assert_eq!(read(4, |_| false), (ReadStatus::NoMatchedMessage, 7));
+    assert_eq!(read(0, |_| true), (ReadStatus::Found, 7));
+}
+
 /// Entries come from memory, from one file, from several and from both, all the same.
 #[test]
 fn entries_come_from_memory_and_from_files() {
