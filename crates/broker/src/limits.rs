@@ -41,8 +41,8 @@ pub const EXPRESSION_DEPTH_MAX: usize = 100;
 pub const COMPILED_MAX: usize = 200;
 /// See [`COMPILED_MAX`].
 pub const COMPILED_BYTES_MAX: usize = 1 << 20;
-/// Bytes of the expressions that groups subscribe with, those of groups that are gone included.
-pub const EXPRESSIONS_BYTES_MAX: usize = 32 << 20;
+/// Bytes of the expressions that groups subscribe with, those of groups that are gone included. These are compiled too.
+pub const EXPRESSIONS_BYTES_MAX: usize = 8 << 20;
 
 /// Causes of warnings that are remembered, so that they are given once.
 pub const SAID_MAX: usize = 10_000;

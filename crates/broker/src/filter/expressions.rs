@@ -78,6 +78,7 @@ impl Expressions {
             let by_group = filters.group_filter_data.into_iter();
             by_group.map(move |(group, filter)| (topic.clone(), group, filter))
         });
+        let mut left_out = 0;
         for (topic, group, filter) in filters {
             let sql = compile(compiled, &filter.expression_type, &filter.expression);
             if let Err(error) = &sql {
@@ -96,7 +97,13 @@ impl Expressions {
                 dead_ms,
             };
             self.dies(expression.dead_ms);
-            self.put(&group, &topic, expression);
+            left_out += usize::from(!self.put(&group, &topic, expression));
+        }
+        if left_out > 0 {
+            tracing::error!(
+                left_out,
+                "no room for all expressions of consumerFilter.json"
+            );
         }
     }
 
@@ -123,18 +130,20 @@ impl Expressions {
     }
 
     /// Takes over the subscriptions of a heartbeat: newer ones replace older ones, and what is not subscribed to any more dies.
+    /// Returns false if there was no room for all.
     pub(crate) fn register(
         &mut self,
         group: &str,
         subscriptions: &[SubscriptionData],
         news: &News<'_>,
         now_ms: i64,
-    ) {
+    ) -> bool {
+        let mut had_room = true;
         for data in subscriptions.iter().filter(|data| has_expression(data)) {
-            self.register_one(group, data, news, now_ms);
+            had_room &= self.register_one(group, data, news, now_ms);
         }
         let Some(topics) = self.groups.get_mut(group) else {
-            return;
+            return had_room;
         };
         let gone = topics.iter_mut().filter(|(topic, expression)| {
             !expression.is_dead() && subscriptions.iter().all(|data| data.topic != **topic)
@@ -149,14 +158,22 @@ impl Expressions {
             self.changes += 1;
             self.dies(now_ms);
         }
+        had_room
     }
 
-    fn register_one(&mut self, group: &str, data: &SubscriptionData, news: &News<'_>, now_ms: i64) {
+    /// Returns false if there was no room.
+    fn register_one(
+        &mut self,
+        group: &str,
+        data: &SubscriptionData,
+        news: &News<'_>,
+        now_ms: i64,
+    ) -> bool {
         let topics = self.groups.get_mut(group);
         let known = topics.and_then(|topics| topics.get_mut(&data.topic));
         if let Some(known) = known {
             if data.sub_version < known.version {
-                return;
+                return true;
             }
             if data.sub_version == known.version || is_same(known, data) {
                 if known.version != data.sub_version || known.is_dead() {
@@ -164,12 +181,12 @@ impl Expressions {
                     known.dead_ms = 0;
                     self.changes += 1;
                 }
-                return;
+                return true;
             }
         }
         // One that was known a moment ago is registered with the next heartbeat.
         let Some((_, sql)) = news.0.iter().find(|(new, _)| std::ptr::eq(*new, data)) else {
-            return;
+            return true;
         };
         match sql.clone() {
             Some(sql) => {
@@ -183,11 +200,14 @@ impl Expressions {
                     born_ms: now_ms,
                     dead_ms: 0,
                 };
-                self.put(group, topic, expression);
                 self.changes += 1;
+                self.put(group, topic, expression)
             }
             // The old one goes: pulls are refused, which is how the client learns of it.
-            None => self.changes += u64::from(self.remove(group, &data.topic)),
+            None => {
+                self.changes += u64::from(self.remove(group, &data.topic));
+                true
+            }
         }
     }
 
@@ -247,20 +267,20 @@ impl Expressions {
         left
     }
 
-    /// Keeps an expression if there is room, the dead making some.
-    fn put(&mut self, group: &str, topic: &str, expression: Expression) {
+    /// Keeps an expression if there is room, the dead making some; returns whether there was.
+    fn put(&mut self, group: &str, topic: &str, expression: Expression) -> bool {
         self.remove(group, topic);
         let bytes = bytes_of(group, topic, &expression.kind, &expression.text);
         if self.bytes + bytes > limits::EXPRESSIONS_BYTES_MAX {
             self.retain(|_| false);
         }
         if self.bytes + bytes > limits::EXPRESSIONS_BYTES_MAX {
-            tracing::error!(group, topic, "no room for another expression");
-            return;
+            return false;
         }
         self.bytes += bytes;
         let topics = self.groups.entry(group.to_owned()).or_default();
         topics.insert(topic.to_owned(), expression);
+        true
     }
 
     /// Whether it was there.

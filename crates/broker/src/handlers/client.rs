@@ -87,10 +87,10 @@ fn consumer_beat(
         )
         .is_err()
     {
-        tracing::error!(topic = retry_topic, "no room for another topic");
+        say_full(broker, peer, data, "topic");
     }
     if !without_subscriptions {
-        register_expressions(broker, data, &beat.client_id);
+        register_expressions(broker, peer, data, &beat.client_id);
     }
     let mut clients = broker.clients.lock();
     let done = clients.consumer_beat(peer.id(), member, data, fingerprint, without_subscriptions);
@@ -105,8 +105,17 @@ fn consumer_beat(
     done.send_subscriptions
 }
 
+/// Once per host, which may ask with each heartbeat.
+fn say_full(broker: &Broker, peer: &Peer, data: &ConsumerData, what: &'static str) {
+    let client = peer.remote_addr().ip();
+    if broker.said.is_news((client, "no room", what)) {
+        let group = &data.group_name;
+        tracing::error!(group, %client, "no room for another {what}");
+    }
+}
+
 /// Expressions are there before the subscriptions that need them: a pull in between would be refused.
-fn register_expressions(broker: &Broker, data: &ConsumerData, client: &str) {
+fn register_expressions(broker: &Broker, peer: &Peer, data: &ConsumerData, client: &str) {
     let (group, subscriptions) = (&data.group_name, &data.subscription_data_set);
     let unknown = broker
         .expressions
@@ -117,14 +126,22 @@ fn register_expressions(broker: &Broker, data: &ConsumerData, client: &str) {
         return;
     };
     let news = News::compile(unknown, &broker.compiled, |data, error| {
-        let (topic, expression) = (&data.topic, &data.sub_string);
-        if broker.said.is_news((client, group, topic, expression)) {
+        let topic = &data.topic;
+        let host = peer.remote_addr().ip();
+        if broker
+            .said
+            .is_news((host, "subscribes with a broken expression"))
+        {
             tracing::info!(group, topic, client, %error, "a client subscribes with a broken expression: its pulls are refused");
         }
     });
     let now_ms = broker.clock.now_ms();
     let mut expressions = broker.expressions.state.write();
-    expressions.register(group, subscriptions, &news, now_ms);
+    let had_room = expressions.register(group, subscriptions, &news, now_ms);
+    drop(expressions);
+    if !had_room {
+        say_full(broker, peer, data, "expression");
+    }
 }
 
 /// Counts each, and says for each topic of a group once that its members want different messages of it: queues are shared among

@@ -68,12 +68,9 @@ pub(crate) fn end(broker: &Broker, request: Request) {
         Ok(Some(decision)) => decision,
         Ok(None) => return request.into_reply().ignore(),
         Err(wrong) => {
-            let peer = request.peer();
-            if broker
-                .said
-                .is_news((peer.id(), std::mem::discriminant(&wrong)))
-            {
-                let peer = peer.remote_addr();
+            let peer = request.peer().remote_addr();
+            let cause = std::mem::discriminant(&wrong);
+            if broker.said.is_news((peer.ip(), "ends", cause)) {
                 tracing::warn!(%peer, %wrong, "a transaction is not ended; said once per client and cause");
             }
             let refusal = Refusal::from(&wrong);

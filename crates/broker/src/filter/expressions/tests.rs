@@ -31,7 +31,7 @@ fn register(
     };
     let (count, mut wrong) = (unknown.len(), 0);
     let news = News::compile(unknown, &Compiled::default(), |_, _| wrong += 1);
-    expressions.register("G", subscriptions, &news, now_ms);
+    let _ = expressions.register("G", subscriptions, &news, now_ms);
     [count, wrong]
 }
 
@@ -130,12 +130,12 @@ fn room_is_bounded_and_the_dead_make_some() {
     let many: Vec<SubscriptionData> = (0..500)
         .map(|number| sql(&format!("T{number}"), &format!("a = '{long}'"), 1))
         .collect();
-    register(&mut all, &many[..200], 1);
+    register(&mut all, &many[..50], 1);
     all.unregister("G", 2);
-    register(&mut all, &many[200..], 3);
+    register(&mut all, &many[50..], 3);
     assert!(all.bytes <= limits::EXPRESSIONS_BYTES_MAX);
     assert_eq!(found(&all, "T0"), None);
-    assert!(found(&all, "T200").is_some());
+    assert!(found(&all, "T50").is_some());
     assert_eq!(found(&all, "T499"), None);
 }
 
