@@ -20,14 +20,19 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
+use bytes::Bytes;
+use protocol::LogOffset;
 use protocol::codes::response;
 use protocol::command::{Header, NoHeader};
 use protocol::fastjson;
+use protocol::record::Record;
 use remoting::{Body, ReplyTo, Request};
 use serde::de::DeserializeOwned;
+use store::ReadError;
 
 use crate::broker::Broker;
 use crate::refusal::Refusal;
+use crate::topics;
 
 /// What a client gets that asked for something at hand.
 pub(crate) struct Answer<H> {
@@ -62,6 +67,16 @@ impl Answer<NoHeader> {
             ..Answer::done()
         }
     }
+}
+
+/// The record at a place in the log that a client names, if one is there that consumers may see. Apache gives any, and so shows
+/// half messages and messages that are not due to whoever guesses their place.
+pub(crate) fn visible_record(broker: &Broker, at: LogOffset) -> Result<Option<Bytes>, ReadError> {
+    let is_visible = |bytes: &Bytes| {
+        let decoded = Record::decode(bytes, false);
+        decoded.is_ok_and(|decoded| !topics::is_hidden(decoded.record.topic))
+    };
+    Ok(broker.store.record_at(at)?.filter(is_visible))
 }
 
 /// The request's JSON body.

@@ -14,6 +14,7 @@ use protocol::message_id::MessageId;
 use protocol::text::Text;
 use remoting::{Body, Call, CallError, Peer, ReplyTo, Request};
 
+use super::visible_record;
 use crate::broker::Broker;
 use crate::clients::Member;
 use crate::limits;
@@ -65,7 +66,7 @@ fn ask_to_consume(broker: &Broker, request: &Request) -> Result<Asked, Refusal> 
     let id = text(header.msg_id);
     let place = MessageId::decode(&id)
         .map_err(|error| Refusal::system(format!("msgId \"{id}\": {error}")))?;
-    let record = broker.store.record_at(place.offset);
+    let record = visible_record(broker, place.offset);
     let record = record.map_err(|error| {
         tracing::error!(%error, "can't read the log");
         Refusal::system(error.to_string())
@@ -98,13 +99,8 @@ struct Flagged<'a> {
 }
 
 impl<'a> Header<'a> for Flagged<'a> {
-    fn decode(fields: Fields<'a>) -> Result<Self, HeaderError> {
-        Ok(Flagged {
-            fields,
-            broker_name: "",
-            topic_sys_flag: None,
-            group_sys_flag: None,
-        })
+    fn decode(_: Fields<'a>) -> Result<Self, HeaderError> {
+        unreachable!("it is sent, never received")
     }
 
     fn encode(&self, out: &mut FieldSink<'_>) {

@@ -15,6 +15,7 @@ use store::AppendError;
 
 use super::query::unreadable;
 use super::send::checks;
+use super::visible_record;
 use crate::broker::Broker;
 use crate::message::{Message, PutError};
 use crate::refusal::{Refusal, SEE};
@@ -98,13 +99,8 @@ fn failed(broker: &Broker, request: &Request) -> Result<Option<Failed>, Refusal>
         let remark = format!("the topic[{retry_topic}] sending message is forbidden");
         return Err(Refusal::new(response::NO_PERMISSION, remark));
     }
-    let bytes = broker.store.record_at(header.offset).map_err(unreadable)?;
+    let bytes = visible_record(broker, header.offset).map_err(unreadable)?;
     let decoded = bytes.as_ref().map(|bytes| Record::decode(bytes, false));
-    // Apache takes any record, and so shows half messages and messages that are not due to whoever guesses their place.
-    let decoded = decoded.filter(|decoded| {
-        let topic = decoded.as_ref().map(|decoded| decoded.record.topic);
-        !topic.is_ok_and(topics::is_hidden)
-    });
     let Some(Ok(decoded)) = decoded else {
         return Err(Refusal::system(format!(
             "look message by offset failed, {}",

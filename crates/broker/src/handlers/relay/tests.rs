@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use protocol::bodies::{ConsumerData, ConsumerStatus, MessageQueue};
 use protocol::codes::request::{
     CONSUME_MESSAGE_DIRECTLY, GET_CONSUMER_RUNNING_INFO, HEART_BEAT,
-    INVOKE_BROKER_TO_GET_CONSUMER_STATUS,
+    INVOKE_BROKER_TO_GET_CONSUMER_STATUS, SEND_MESSAGE_V2,
 };
 use protocol::command::NoHeader;
 use protocol::fastjson;
@@ -214,7 +214,26 @@ async fn a_client_gets_the_message_it_is_to_consume() {
     assert_eq!(told[4..], added);
 
     let beyond = format!("{}{:016X}", &id[..16], 1_i64 << 40);
+    let delayed = [
+        ("a", "producers"),
+        ("b", "Orders"),
+        ("c", "TBW102"),
+        ("d", "4"),
+        ("e", "0"),
+        ("f", "0"),
+        ("g", "1700000000000"),
+        ("h", "0"),
+        ("i", "DELAY\u{1}3\u{2}"),
+    ];
+    let sent = tool
+        .check(SEND_MESSAGE_V2, &delayed, "not yet", (0, ""))
+        .await;
+    let hidden = field(&sent, "msgId").expect("an id");
     for (id, expect) in [
+        (
+            &*hidden,
+            &*format!("can not find message by the msgId, {hidden}"),
+        ),
         ("", "msgId \"\": message id of 0 characters"),
         ("zz", "msgId \"zz\": message id of 2 characters"),
         (&id.replace('7', "x"), "expected a hex digit"),
