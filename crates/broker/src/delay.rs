@@ -67,7 +67,7 @@ fn level(text: &str) -> Option<usize> {
 
 /// The queue in which messages of a level wait.
 fn queue_of(level: i32) -> i32 {
-    level - 1
+    level.saturating_sub(1)
 }
 
 /// How far each level has been delivered, as delayOffset.json has it.

@@ -103,9 +103,11 @@ impl Waiting {
         })
     }
 
-    /// When a message has to be delivered.
-    fn due_ms(&self, entry: &QueueEntry) -> i64 {
-        match entry.queue_offset < self.clock_set.until {
+    /// When a message has to be delivered. One that is due within its delay by its entry is due then: the clock may have been
+    /// set right since, and late, by no more than the delay once more, is better than early.
+    fn due_ms(&self, entry: &QueueEntry, now_ms: i64) -> i64 {
+        let is_ahead = entry.tags_code > now_ms.saturating_add(self.delay_ms);
+        match is_ahead && entry.queue_offset < self.clock_set.until {
             true => entry.tags_code.saturating_sub(self.clock_set.back_ms),
             false => entry.tags_code,
         }
@@ -114,12 +116,12 @@ impl Waiting {
     /// Delivers what is due, but not more than a batch; returns when the next message is due, if that is not yet.
     fn turn(&mut self, broker: &Broker) -> Result<Option<i64>, Failure> {
         let now_ms = broker.clock.now_ms();
-        let mut dues_ms = Vec::new();
+        let mut dues_ms: Vec<i64> = Vec::new();
         let mut later = None;
         let read = broker
             .store
             .read(&self.queue, self.next, &LIMITS, |entry| {
-                let due_ms = self.due_ms(entry);
+                let due_ms = self.due_ms(entry, now_ms);
                 if later.is_none() && due_ms > now_ms {
                     later = Some((entry.queue_offset, due_ms));
                 }
@@ -138,6 +140,7 @@ impl Waiting {
                 "delayed messages were deleted before they were due"
             );
         }
+        let gone = dues_ms.len().saturating_sub(read.records.len());
         if !read.records.is_empty() {
             self.put(broker, &read)?;
             let now_ms = broker.clock.now_ms();
@@ -146,6 +149,10 @@ impl Waiting {
             }
         }
         if next > self.next {
+            if gone > 0 {
+                let (level, from) = (self.level, self.next.0);
+                tracing::warn!(level, from, gone, "delayed messages can't be read any more");
+            }
             self.next = next;
             let mut delays = broker.delays.state.write();
             delays.advance(self.level, next, now_ms);
@@ -176,14 +183,16 @@ impl Waiting {
     /// Stores the messages where they were sent to. One that can't be is left out: it would hold up all behind it.
     fn put(&self, broker: &Broker, read: &Read) -> Result<(), Failure> {
         let mut batch = Batch::with_capacity(read.bytes);
+        let mut wrong: Vec<String> = Vec::new();
         for bytes in &read.records {
             let pushed = Record::decode(bytes, false)
                 .map_err(|error| error.to_string())
                 .and_then(|decoded| push(broker, &mut batch, &decoded.record));
-            if let Err(cause) = pushed {
-                let level = self.level;
-                tracing::error!(level, cause, "a delayed message can't be delivered");
-            }
+            wrong.extend(pushed.err());
+        }
+        if let Some(cause) = wrong.first() {
+            let (level, count) = (self.level, wrong.len());
+            tracing::error!(level, count, cause, "delayed messages can't be delivered");
         }
         if !batch.is_empty() {
             broker.append(&mut batch)?;

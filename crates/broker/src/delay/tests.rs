@@ -58,3 +58,9 @@ fn a_half_message_waits_for_its_transaction_first() {
     );
     assert_eq!(text, before);
 }
+
+#[test]
+fn a_level_that_nothing_has_is_no_reason_to_fail() {
+    assert_eq!(super::queue_of(1), 0);
+    assert_eq!(super::queue_of(i32::MIN), i32::MIN);
+}

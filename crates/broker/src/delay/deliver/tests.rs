@@ -312,6 +312,38 @@ async fn a_clock_set_back_makes_nothing_early_and_holds_nothing_up() {
     fixture.stop().await;
 }
 
+/// Set back by mistake, and right again a minute later.
+#[tokio::test]
+async fn a_clock_set_right_again_makes_nothing_early() {
+    let hour_ms = 3_600_000;
+    let fixture = Fixture::with(|config| config.store.delay_levels_ms = vec![hour_ms]).await;
+    let client = fixture.client().await;
+    for body in ["a", "b"] {
+        send(&client, "DELAY=1;", body).await;
+    }
+    let sim = fixture.stop().await;
+    let config = || Config {
+        store: store::Config {
+            delay_levels_ms: vec![hour_ms],
+            ..testing::config().store
+        },
+        ..testing::config()
+    };
+    let fixture = Fixture::on_at(sim, config(), NOW_MS - hour_ms).await;
+    settle().await;
+    fixture.clock.advance(60_000);
+    settle().await;
+    fixture.clock.advance(hour_ms);
+    settle().await;
+    assert_eq!(stored(fixture.broker(), "Orders", 0), [], "59 minutes left");
+    fixture.clock.advance(hour_ms - 60_001);
+    settle().await;
+    assert_eq!(stored(fixture.broker(), "Orders", 0), []);
+    fixture.clock.advance(1);
+    arrived(fixture.broker(), "Orders", 0, 2).await;
+    fixture.stop().await;
+}
+
 /// The same while the level waits for the time to come.
 #[tokio::test]
 async fn a_clock_set_back_meanwhile_is_noticed() {
