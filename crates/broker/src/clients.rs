@@ -127,15 +127,21 @@ impl<P> ConsumerGroup<P> {
 
     /// Remembers what a member subscribes to; returns where that is news and differs from another's.
     fn compare(&mut self, id: PeerId, subscriptions: &[SubscriptionData]) -> Option<Mismatch> {
-        let wish = |data: &SubscriptionData| {
-            let expression = (data.expression_type.clone(), data.sub_string.clone());
-            (data.topic.clone(), expression)
-        };
         let subscriptions = subscriptions.iter().take(limits::SUBSCRIPTIONS_MAX);
-        let wishes: Wishes = subscriptions.map(wish).collect();
-        if self.wishes.get(&id).is_some_and(|known| **known == wishes) {
+        let wishes: BTreeMap<&str, (&str, &str)> = subscriptions
+            .map(|data| (&*data.topic, (&*data.expression_type, &*data.sub_string)))
+            .collect();
+        let known = self.wishes.get(&id);
+        // As with nearly every heartbeat.
+        if known.is_some_and(|known| {
+            borrowed(known).eq(wishes.iter().map(|(topic, wish)| (*topic, *wish)))
+        }) {
             return None;
         }
+        let owned = |(topic, (kind, text)): (&str, (&str, &str))| {
+            (topic.to_owned(), (kind.to_owned(), text.to_owned()))
+        };
+        let wishes: Wishes = wishes.into_iter().map(owned).collect();
         self.wishes.remove(&id);
         let (mut same, mut mismatch) = (None, None);
         for (other_id, other) in &self.wishes {
@@ -176,6 +182,11 @@ impl<P> ConsumerGroup<P> {
             .retain(|topic, _| topics.contains(topic.as_str()));
         changed | (self.subscriptions.len() < before)
     }
+}
+
+fn borrowed(wishes: &Wishes) -> impl Iterator<Item = (&str, (&str, &str))> {
+    let wishes = wishes.iter();
+    wishes.map(|(topic, (kind, text))| (&**topic, (&**kind, &**text)))
 }
 
 /// The first topic of which two members want different messages.
