@@ -72,6 +72,8 @@ pub struct Broker {
     pub(crate) flush_bell: Arc<Bell>,
     /// Rung after topics or groups changed.
     pub(crate) save_bell: Arc<Bell>,
+    /// Rung after offsets were set by an operator.
+    pub(crate) offsets_bell: Arc<Bell>,
     /// Rung after delayed messages were delivered.
     pub(crate) delay_bell: Arc<Bell>,
     /// Rung after appends.

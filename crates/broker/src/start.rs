@@ -332,6 +332,7 @@ fn assemble(
         append_failing: AtomicBool::new(false),
         flush_bell: Arc::default(),
         save_bell: Arc::default(),
+        offsets_bell: Arc::default(),
         delay_bell: Arc::default(),
         index_bell: Arc::default(),
         timer: TimerState::default(),
@@ -381,6 +382,10 @@ fn threads(
     })?;
     let saving = broker.clone();
     threads.every("save-offsets", config.offsets_interval, move || {
+        saving.save_metadata()
+    })?;
+    let saving = broker.clone();
+    threads.on_bell("save-resets", &broker.offsets_bell, None, move || {
         saving.save_metadata()
     })?;
     let saving = broker.clone();

@@ -76,6 +76,8 @@ fn by_next_pull(
         offsets.reset(group, topic, queue.queue_id, *offset, broker.clock.now_ms());
     }
     drop(offsets);
+    // An operator's word is not lost with the commits of the last seconds.
+    broker.offsets_bell.ring();
     broker.holds.reset();
     Ok(table)
 }

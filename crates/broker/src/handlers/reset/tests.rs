@@ -102,6 +102,20 @@ async fn the_brokers_own_groups_can_not_be_reset() {
     fixture.stop().await;
 }
 
+/// Commits may wait to be saved; what an operator said may not.
+#[tokio::test]
+async fn a_reset_is_saved_soon() {
+    let by_hand = Duration::from_secs(3_600);
+    let fixture = Fixture::with(|config| config.offsets_interval = by_hand).await;
+    let client = orders(&fixture).await;
+    reset(&client, &[("offset", "2"), ("queueId", "0")], (0, "")).await;
+    let offsets = &fixture.broker().offsets;
+    let changes = offsets.state.read().commits();
+    let saved = tokio::time::timeout(Duration::from_secs(20), offsets.file.saved(changes));
+    assert!(saved.await.expect("it is saved at once"));
+    fixture.stop().await;
+}
+
 #[tokio::test]
 async fn the_next_pull_is_told() {
     let fixture = Fixture::start().await;
