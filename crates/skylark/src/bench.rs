@@ -11,6 +11,7 @@ mod arrivals;
 mod connection;
 mod consume;
 mod crowd;
+mod delay;
 mod latency;
 mod paced;
 mod produce;
@@ -39,6 +40,8 @@ enum Mode {
     Consume(consume::Consume),
     /// Send at a rate to pulls that wait: latency from send to receive
     Latency(latency::EndToEnd),
+    /// Send messages for later: how late they come
+    Delay(delay::Delay),
     /// Be there while something else is measured: consumers that wait, messages that are not due yet
     Crowd(crowd::Crowd),
 }
@@ -66,6 +69,7 @@ impl Bench {
             Mode::Produce(produce) => (produce.run()?, produce.length.json),
             Mode::Consume(consume) => (consume.run()?, consume.length.json),
             Mode::Latency(latency) => (latency.run()?, latency.length.json),
+            Mode::Delay(delay) => return delay.run().map(|()| ExitCode::SUCCESS),
             Mode::Crowd(crowd) => return crowd.run().map(|()| ExitCode::SUCCESS),
         };
         let text = if json {
