@@ -5,14 +5,12 @@
 //! back is acknowledged by the same append that stores it in the retry topic. [`checkpoints::Checkpoints`] is the topic
 //! folded; a restart folds it again from the oldest record that is needed.
 
-use std::collections::HashSet;
-use std::hash::BuildHasher;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use protocol::bodies::{SubscriptionGroup, TopicConfig};
 use protocol::codes::response;
 use protocol::receipt::Retry;
@@ -29,12 +27,14 @@ use crate::limits;
 use crate::refusal::{Refusal, SEE};
 use crate::topics::{perm, revive_topic};
 
+use self::busy::Busy;
 use self::checkpoints::Checkpoints;
 use self::order::{GroupQueue, Orders};
 use self::take::Taking;
 use self::waiting::{Kind, Ticket, Waits};
 
 mod ack;
+mod busy;
 mod checkpoints;
 mod log;
 pub(crate) mod order;
@@ -92,47 +92,6 @@ impl Pops {
     #[cfg(test)]
     pub(crate) fn waiting(&self) -> usize {
         self.waits.count()
-    }
-}
-
-/// Queues that somebody takes from, or goes back in, right now: one at a time for each group.
-#[derive(Default)]
-struct Busy {
-    /// Hashes of group, topic and queue; two with the same one wait for each other.
-    state: Mutex<HashSet<u64>>,
-    freed: Condvar,
-    hasher: std::hash::RandomState,
-}
-
-/// A queue that is ours; let go when dropped.
-struct BusyGuard<'a> {
-    busy: &'a Busy,
-    hash: u64,
-}
-
-impl Drop for BusyGuard<'_> {
-    fn drop(&mut self) {
-        self.busy.state.lock().remove(&self.hash);
-        self.busy.freed.notify_all();
-    }
-}
-
-impl Busy {
-    fn try_take(&self, group: &str, topic: &str, queue_id: i32) -> Option<BusyGuard<'_>> {
-        let hash = self.hasher.hash_one((group, topic, queue_id));
-        let taken = self.state.lock().insert(hash);
-        // A guard made in vain would let go of another's queue.
-        taken.then(|| BusyGuard { busy: self, hash })
-    }
-
-    /// Waits for its turn, which is as long as a read from the store.
-    fn take(&self, group: &str, topic: &str, queue_id: i32) -> BusyGuard<'_> {
-        let hash = self.hasher.hash_one((group, topic, queue_id));
-        let mut state = self.state.lock();
-        self.freed
-            .wait_while(&mut state, |state| state.contains(&hash));
-        state.insert(hash);
-        BusyGuard { busy: self, hash }
     }
 }
 

@@ -301,7 +301,8 @@ impl Broker {
     }
 
     fn ack_in_order(&self, ack: &Acked, pop_ms: i64) -> Result<(), Refusal> {
-        let _busy = self.pops.busy.take(&ack.group, &ack.topic, ack.queue_id);
+        let place = (&*ack.group, &*ack.topic, ack.queue_id);
+        let _busy = self.pops.busy.take(&self.pops.waits, place);
         let committed = self.committed(&ack.group, &ack.topic, ack.queue_id);
         if committed.is_some_and(|committed| ack.offset < committed.0) {
             return Ok(());
@@ -340,10 +341,8 @@ impl Broker {
 
     fn change_in_order(&self, change: &Change, pop_ms: i64) -> Result<Changed, Refusal> {
         let message = &change.message;
-        let _busy = self
-            .pops
-            .busy
-            .take(&message.group, &message.topic, message.queue_id);
+        let place = (&*message.group, &*message.topic, message.queue_id);
+        let _busy = self.pops.busy.take(&self.pops.waits, place);
         let committed = self.committed(&message.group, &message.topic, message.queue_id);
         let consumed = committed.is_some_and(|committed| message.offset < committed.0);
         let now_ms = self.clock.now_ms();

@@ -8,10 +8,11 @@ use protocol::record::Outline;
 use protocol::{LogOffset, QueueOffset};
 use store::{Batch, Queue, Read, ReadLimits, ReadStatus};
 
+use super::busy::BusyGuard;
 use super::checkpoints::{Key, Taken};
 use super::log::CHECK_POINT;
 use super::order::GroupQueue;
-use super::{BusyGuard, Claim, Outcome, PopRequest, Popped};
+use super::{Claim, Outcome, PopRequest, Popped};
 use crate::broker::Broker;
 use crate::filter::Filter;
 use crate::limits;
@@ -144,8 +145,9 @@ impl<'a> Taking<'a> {
             }
             return Ok(());
         };
-        let Some(guard) = broker.pops.busy.try_take(&request.group, topic, queue_id) else {
-            // Whoever takes from it wakes the next one if it leaves something.
+        let pops = &broker.pops;
+        let place = (&*request.group, &**topic, queue_id);
+        let Some(guard) = pops.busy.try_take(&pops.waits, place, || wanted(request)) else {
             return Ok(());
         };
         let from = self.start(&queue, topic, retry)?;
@@ -369,10 +371,15 @@ impl<'a> Taking<'a> {
 /// What is left is for the next one that waits.
 fn wake_next(broker: &Broker, request: &PopRequest, popped: &Popped) {
     if popped.rest > 0 {
-        broker.pops.waits.notify(&GroupQueue {
-            topic: request.topic.clone(),
-            group: request.group.clone(),
-            queue_id: request.queue_id,
-        });
+        broker.pops.waits.notify(&wanted(request));
+    }
+}
+
+/// What this one waits for if it finds nothing.
+fn wanted(request: &PopRequest) -> GroupQueue {
+    GroupQueue {
+        topic: request.topic.clone(),
+        group: request.group.clone(),
+        queue_id: request.queue_id.max(-1),
     }
 }

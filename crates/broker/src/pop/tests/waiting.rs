@@ -5,7 +5,8 @@ use std::time::Duration;
 use protocol::codes::request;
 
 use super::{POP, Pop, ack, advance, bodies, messages, with_messages};
-use crate::testing::{Client, Fixture, Raw, field, send};
+use crate::pop::order::GroupQueue;
+use crate::testing::{Client, Fixture, Raw, field, send, settle};
 
 const WAITING: Pop<'static> = Pop {
     poll_ms: 10_000,
@@ -172,5 +173,34 @@ async fn notifications_take_nothing() {
     };
     let (noticed, ()) = tokio::join!(notification(&client, "g", 20_000), back);
     assert_eq!(noticed, (true, false));
+    fixture.stop().await;
+}
+
+/// One who is woken while another still has the queue looks again when it is let go: it was the only one told.
+#[tokio::test]
+async fn one_turned_away_looks_again() {
+    let (fixture, client) = with_messages(&["0"]).await;
+    assert_eq!(POP.now(&client).await.len(), 1);
+    let pops = &fixture.broker().pops;
+    let of_topic = GroupQueue {
+        topic: "Orders".into(),
+        group: "g".into(),
+        queue_id: -1,
+    };
+    let take = || {
+        pops.busy
+            .try_take(&pops.waits, ("g", "Orders", 0), || of_topic.clone())
+    };
+    let guard = take().expect("nobody has it");
+    let other = fixture.client().await;
+    let lets_go = async {
+        waits(&fixture, 1).await;
+        send(&other, 0, "a", "1").await;
+        settle().await;
+        assert_eq!(fixture.broker().pops.waiting(), 1);
+        drop(guard);
+    };
+    let (reply, ()) = tokio::join!(WAITING.call(&client), lets_go);
+    assert_eq!(bodies(&messages(&reply)), ["1"]);
     fixture.stop().await;
 }
