@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::future::Future;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use protocol::receipt::normal_topic;
 use protocol::record::Record;
 use store::{Batch, ReadError};
 
+use self::failures::{Failures, Task};
 use super::checkpoints::Taken;
 use super::log::{CHECK_POINT, MANY, Reading};
 use super::waiting::any;
@@ -21,8 +23,12 @@ use crate::limits;
 use crate::message::{Message, PutError};
 use crate::topics::NotCreated;
 
+mod failures;
+
 /// What could not be revived is tried again after this.
 const AGAIN_MS: i64 = 1_000;
+/// The same if it is the messages' own fault, or their topic's: only a change of the configuration helps.
+const LONG_AGAIN_MS: i64 = 60_000;
 /// Records that this broker stores are noted by whoever stored them; what is still missing in the table after this is
 /// somebody else's.
 const SETTLED: Duration = Duration::from_millis(20);
@@ -42,11 +48,22 @@ enum ReviveError {
     Unsaved,
 }
 
+impl ReviveError {
+    /// Whether it will be the same each time.
+    fn is_lasting(&self) -> bool {
+        match self {
+            ReviveError::Put(error) => error.is_about_one(),
+            ReviveError::Topic(_) => true,
+            ReviveError::Read(_) | ReviveError::Unsaved => false,
+        }
+    }
+}
+
 /// Runs until it is stopped.
 pub(crate) async fn run(broker: Arc<Broker>, mut stopped: Stopped) {
-    let mut failing = false;
+    let mut failures = Failures::default();
     loop {
-        let more = broker.revive_turn(&mut failing).await;
+        let more = broker.revive_turn(&mut failures).await;
         if more {
             tokio::task::yield_now().await;
         }
@@ -114,15 +131,11 @@ impl Broker {
     }
 
     /// Does what is due, as much as one turn may take; returns whether there is more.
-    async fn revive_turn(&self, failing: &mut bool) -> bool {
-        let mut more = match self.follow(Reading::Following) {
-            Ok(more) => more,
-            Err(error) => {
-                report(failing, Err(&error.into()));
-                false
-            }
-        };
+    async fn revive_turn(&self, failures: &mut Failures) -> bool {
+        let followed = self.follow(Reading::Following).map_err(ReviveError::from);
         let now_ms = self.clock.now_ms();
+        failures.note(Task::Follow, followed.as_ref().map(|_| ()), now_ms);
+        let mut more = followed.unwrap_or(false);
         let released = self.pops.orders.state.write().take_released(now_ms);
         for key in released {
             self.pops.waits.notify(&key);
@@ -134,16 +147,25 @@ impl Broker {
         more |= due.len() == limits::REVIVE_CHECKPOINTS;
         for taken in due {
             let revived = self.revive(&taken).await;
-            report(failing, revived.as_ref().map(|_| ()));
-            let retry = revived.is_err().then(|| self.clock.now_ms() + AGAIN_MS);
-            if retry.is_none() {
-                self.pops
-                    .lateness
-                    .note(self.clock.now_ms() - taken.due_ms());
-            }
+            let now_ms = self.clock.now_ms();
+            let retry = match &revived {
+                Ok(()) => {
+                    self.pops.lateness.note(now_ms - taken.due_ms());
+                    failures.note(Task::Revive, Ok(()), now_ms);
+                    None
+                }
+                Err(error) if error.is_lasting() => {
+                    self.report_stuck(&taken, error);
+                    Some(now_ms + LONG_AGAIN_MS)
+                }
+                Err(error) => {
+                    failures.note(Task::Revive, Err(error), now_ms);
+                    Some(now_ms + AGAIN_MS)
+                }
+            };
             self.pops.checkpoints.lock().postpone(&taken.key, retry);
         }
-        more | self.put_old_again(failing)
+        more | self.put_old_again(failures)
     }
 
     /// Puts the messages of a check point that are not acknowledged into the retry topic.
@@ -155,7 +177,7 @@ impl Broker {
         }
         let retry_topic = self.retry_topic(&key.topic, &key.group);
         let open: Vec<i64> = taken.open_offsets().collect();
-        let mut done = HashSet::new();
+        let (mut done, mut stuck) = (HashSet::new(), Ok(()));
         // At most one round for each message, since each stores at least one.
         for _ in 0..open.len() {
             let wanted: HashSet<i64> = open
@@ -170,10 +192,34 @@ impl Broker {
             };
             self.have_retry_topic(&retry_topic, &key.topic, &key.group)
                 .await?;
-            self.put_revived(taken, &offsets, &messages)?;
+            match self.put_revived(taken, &offsets, &messages) {
+                // The others do not wait for the one at fault.
+                Err(error) if error.is_about_one() && offsets.len() > 1 => {
+                    for (offset, message) in offsets.iter().zip(&messages) {
+                        let (offset, message) = (slice::from_ref(offset), slice::from_ref(message));
+                        match self.put_revived(taken, offset, message) {
+                            Err(error) if error.is_about_one() => stuck = Err(error),
+                            put => put?,
+                        }
+                    }
+                }
+                Err(error) if error.is_about_one() => stuck = Err(error),
+                put => put?,
+            }
             done.extend(offsets);
         }
-        Ok(())
+        Ok(stuck?)
+    }
+
+    /// Messages that can't come back as things are.
+    fn report_stuck(&self, taken: &Taken, error: &ReviveError) {
+        let key = &taken.key;
+        let cause = ("revive", &key.topic, &key.group, error.to_string());
+        if self.said.is_news(cause) {
+            let (topic, group, queue_id, start) =
+                (&*key.topic, &*key.group, key.queue_id, key.start);
+            tracing::error!(topic, group, queue_id, start, %error, "popped messages can't come back; will try again each minute");
+        }
     }
 
     /// Some of the wanted messages, as the retry topic gets them; `None` if there are none.
@@ -227,7 +273,12 @@ impl Broker {
         let is_first =
             record.reconsume_times == 0 || message.property(properties::FIRST_POP_TIME).is_none();
         if is_first {
+            let before = message.properties.clone();
             message.set(properties::FIRST_POP_TIME, &taken.key.pop_ms.to_string());
+            // The producer may have left no room.
+            if message.properties.len() > limits::PROPERTIES_BYTES_MAX {
+                message.properties = before;
+            }
         }
         message
     }
@@ -282,13 +333,17 @@ impl Broker {
     }
 
     /// Check points that stay open for long are put again at the end of their queue, so that a restart has less to read.
-    fn put_old_again(&self, failing: &mut bool) -> bool {
+    fn put_old_again(&self, failures: &mut Failures) -> bool {
         let mut more = false;
         for revive_queue in 0..self.config.pop.revive_queues {
-            match self.put_again(revive_queue) {
-                Ok(again) => more |= again,
-                Err(error) => report(failing, Err(&error.into())),
-            }
+            let again = self.put_again(revive_queue).map_err(ReviveError::from);
+            let now_ms = self.clock.now_ms();
+            failures.note(
+                Task::PutAgain(revive_queue),
+                again.as_ref().map(|_| ()),
+                now_ms,
+            );
+            more |= again.unwrap_or(false);
         }
         more
     }
@@ -314,18 +369,6 @@ impl Broker {
         }
         Ok(true)
     }
-}
-
-/// Logs when messages begin not to come back, and when they do again.
-fn report(failing: &mut bool, revived: Result<(), &ReviveError>) {
-    match revived {
-        Err(error) if !*failing => {
-            tracing::error!(%error, "popped messages can't come back; will keep trying");
-        }
-        Ok(()) if *failing => tracing::info!("popped messages come back again"),
-        _ => {}
-    }
-    *failing = revived.is_err();
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! What is not acknowledged comes back, what is does not.
 
 use super::{POP, ack, advance, bodies, change, with_messages};
-use crate::testing::NOW_MS;
+use crate::limits;
+use crate::message::Message;
+use crate::testing::{NOW_MS, send, stored};
+use bytes::Bytes;
+use protocol::properties;
 
 #[tokio::test]
 async fn what_is_not_acknowledged_comes_back_in_time() {
@@ -62,5 +66,44 @@ async fn a_changed_time_counts_from_now() {
     assert_eq!((bodies(&again), again[0].times), (vec!["1"], 1));
     ack(&client, "g", &at_once, (0, "")).await;
     ack(&client, "g", &again[0], (0, "")).await;
+    fixture.stop().await;
+}
+
+/// What is noted for a consumer is left out where it does not fit, and no other message waits for such a one.
+#[tokio::test]
+async fn full_properties_come_back() {
+    let (fixture, client) = with_messages(&["1"]).await;
+    let broker = fixture.broker();
+    let mut text = Vec::new();
+    properties::append(&mut text, "filler", "");
+    let value = "x".repeat(limits::PROPERTIES_BYTES_MAX - text.len());
+    text.clear();
+    properties::append(&mut text, "filler", &value);
+    let full = Message {
+        topic: "Orders".into(),
+        queue_id: 0,
+        flag: 0,
+        sys_flag: 0,
+        born_timestamp: NOW_MS,
+        born_host: broker.identity.advertised.socket,
+        reconsume_times: 0,
+        prepared_transaction_offset: 0,
+        body: Bytes::from_static(b"2"),
+        properties: text,
+    };
+    broker.put(vec![full]).expect("stored");
+    send(&client, 0, "a", "3").await;
+    assert_eq!(bodies(&POP.now(&client).await), ["1", "2", "3"]);
+    advance(&fixture, 10_000).await;
+    let again = stored(broker, "%RETRY%g_Orders", 0);
+    let again = again
+        .iter()
+        .map(|again| (again.body(), again.property(properties::FIRST_POP_TIME)));
+    let now = NOW_MS.to_string();
+    assert_eq!(
+        again.collect::<Vec<_>>(),
+        [("1", &*now), ("2", ""), ("3", &*now)]
+    );
+    assert_eq!(broker.pops.open(), 0);
     fixture.stop().await;
 }
