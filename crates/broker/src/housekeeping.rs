@@ -9,6 +9,9 @@ use store::{FlushError, LocalTime};
 
 use crate::broker::Broker;
 
+#[cfg(test)]
+mod tests;
+
 /// How long the index may lag behind an append.
 const INDEX_PAUSE: Duration = Duration::from_millis(10);
 
@@ -93,8 +96,8 @@ impl Broker {
                 (offsets.commits() > saved).then(|| (offsets.commits(), offsets.to_table()))
             }?;
             // Offsets on disk are not ahead of the log: a group would pass messages whose check points, or they
-            // themselves, a power cut took. A log that can't be flushed takes no check points any more.
-            let _ = self.store.flush();
+            // themselves, a power cut took.
+            self.store.flush().ok()?;
             Some((commits, table))
         });
         self.expressions.state.write().clean(self.clock.now_ms());
