@@ -10,7 +10,7 @@ use protocol::text::Text;
 use remoting::{Body, Request};
 
 use crate::broker::Broker;
-use crate::message::Message;
+use crate::message::{Message, PutError};
 use crate::refusal::Refusal;
 use crate::topics::perm;
 
@@ -31,32 +31,28 @@ pub(crate) fn recall(broker: &Broker, request: Request) {
             return request.refuse(refusal.code, &refusal.remark);
         }
     };
-    let (unique_key, end) = match done {
-        Ok(done) => done,
-        Err(refusal) => {
-            let header = RecallMessageResponse {
-                msg_id: None,
-                region: Some(Text::plain(&broker.identity.region)),
-            };
-            return request.reply(refusal.code, Some(&refusal.remark), &header, Body::None);
-        }
-    };
     let (reply, identity) = (request.into_reply(), broker.identity.clone());
-    let answer = move || {
+    let answer = move |done: Result<String, Refusal>| {
+        let (code, remark, key) = match &done {
+            Ok(key) => (response::SUCCESS, UNSET, Some(key)),
+            Err(refusal) => (refusal.code, Some(&*refusal.remark), None),
+        };
         let header = RecallMessageResponse {
-            msg_id: Some(Text::plain(&unique_key)),
+            msg_id: key.map(|key| Text::plain(key)),
             region: Some(Text::plain(&identity.region)),
         };
-        reply.send(response::SUCCESS, UNSET, &header, Body::None);
+        reply.send(code, remark, &header, Body::None);
     };
-    if !broker.config.store.sync_flush {
-        return answer();
-    }
-    let (store, timeout) = (broker.store.clone(), broker.config.sync_flush_timeout);
+    let (unique_key, end) = match done {
+        Ok(done) if broker.config.store.sync_flush => done,
+        done => return answer(done.map(|(unique_key, _)| unique_key)),
+    };
+    let store = broker.store.clone();
     broker.tasks.spawn(async move {
-        // As Apache: success all the same if it takes too long.
-        let _ = tokio::time::timeout(timeout, store.durable().reached(end.0)).await;
-        answer();
+        // Apache says success after a while all the same, and a power cut then takes back what it said.
+        let durable = store.durable().reached(end.0).await;
+        let refused = |sealed| Refusal::from(PutError::from(sealed));
+        answer(durable.map(|()| unique_key).map_err(refused));
     });
 }
 

@@ -2,8 +2,9 @@
 
 use protocol::codes::request;
 use protocol::recall_handle::RecallHandle;
+use store::disk::{Fault, FaultError, FaultOn};
 
-use crate::testing::{Fixture, NOW_MS, send};
+use crate::testing::{Fixture, NOW_MS, field, send};
 
 fn handle(topic: &str, broker: &str, time: &str) -> String {
     let handle = RecallHandle {
@@ -84,4 +85,28 @@ async fn nothing_is_called_off_unless_that_is_switched_on() {
         .check(request::RECALL_MESSAGE, &fields, "", (16, words))
         .await;
     fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_power_cut_may_take_back_is_not_called_off() {
+    let fixture = Fixture::with(|config| {
+        config.timer.recall_enabled = true;
+        config.store.sync_flush = true;
+    })
+    .await;
+    let client = fixture.client().await;
+    send(&client, 0, "t", "makes the topic").await;
+    fixture.sim.fail(Fault {
+        on: FaultOn::Sync,
+        path: "commitlog".to_owned(),
+        after: 0,
+        error: FaultError::Io,
+        sticky: true,
+    });
+    let handle = handle("Orders", "broker-a", &(NOW_MS + 5_000).to_string());
+    let fields = [("topic", "Orders"), ("recallHandle", handle.as_str())];
+    let reply = client
+        .check(request::RECALL_MESSAGE, &fields, "", (14, ""))
+        .await;
+    assert_eq!(field(&reply, "msgId"), None);
 }
