@@ -124,6 +124,8 @@ pub const TIMER_BATCH_BYTES: usize = 1 << 20;
 pub const TIMER_LOAD_UNITS: usize = 4_096;
 /// Timed messages delivered with one append.
 pub const TIMER_DELIVER_MESSAGES: usize = 256;
+/// Room that a timed message's properties must leave for what is noted there when it goes round and when it is delivered.
+pub const TIMER_PROPERTIES_SPARE: usize = 128;
 /// How long the first send to a new topic waits for nameservers to hear of the topic.
 pub const TOLD_MAX: Duration = Duration::from_secs(1);
 

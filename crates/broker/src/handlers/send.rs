@@ -223,6 +223,12 @@ impl Sends {
             true => broker.divert(topic, queue_id, &mut self.properties)?,
             false => None,
         };
+        if detour
+            .as_ref()
+            .is_some_and(|detour| detour.topic == topics::TIMER)
+        {
+            spare = limits::TIMER_PROPERTIES_SPARE;
+        }
         let (topic, queue_id, tag) = match detour {
             Some(detour) => (detour.topic, detour.queue_id, detour.tag),
             None => (topic, queue_id, EntryTag::Code(seen.tags_code)),
@@ -245,7 +251,7 @@ impl Sends {
         checks::record(
             longer,
             message.body.len(),
-            message.properties.len(),
+            message.properties.len() + spare,
             broker.config.record_bytes_max(),
         )?;
         let place = Place {

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::QueueOffset;
 use protocol::properties;
 use protocol::record::{Outline, Record};
 use protocol::tags::java_hash;
@@ -29,11 +30,21 @@ pub(crate) struct Owner {
     queue: Arc<Queue>,
     /// `topic+uniqueKey` of messages called off, by slot.
     called_off: BTreeMap<i64, HashSet<String>>,
+    /// What is being worked off; none between two.
+    goal: Option<Goal>,
     job: Option<Job>,
     flush_at: Instant,
     /// Something fails; logged once.
     failing: bool,
     pause_until: Option<Instant>,
+}
+
+/// All that was in the queue by a time comes into the wheel, then all that was due by then is delivered: it may be called off
+/// by what came before. What comes later waits for the next goal, or nothing would be delivered while more comes.
+#[derive(Clone, Copy)]
+struct Goal {
+    now_ms: i64,
+    queue_end: QueueOffset,
 }
 
 /// A flush under way.
@@ -75,6 +86,7 @@ impl Owner {
             queue: queue.map_err(io::Error::other)?,
             timer,
             called_off: BTreeMap::new(),
+            goal: None,
             job: None,
             flush_at: monotonic() + settings.flush_interval,
             failing: false,
@@ -97,6 +109,7 @@ impl Owner {
                     tokio::select! {
                         biased;
                         () = stopped.wait() => break,
+                        () = self.flushed() => {}
                         () = tokio::task::yield_now() => {}
                     }
                     continue;
@@ -130,17 +143,23 @@ impl Owner {
         self.failing = self.pause_until.is_some();
     }
 
-    /// A bounded piece of work. Nothing is delivered before all that is in the queue has come into the wheel: it may call
-    /// off what would be delivered.
+    /// A bounded piece of work towards the goal.
     fn turn(&mut self) -> io::Result<Turn> {
         let (broker, now_ms) = (self.broker.clone(), self.broker.clock.now_ms());
         let settings = &broker.config.timer;
-        if !settings.stop_enqueue && self.timer.queue_offset() < self.queue.max_visible() {
+        let goal = *self.goal.get_or_insert_with(|| Goal {
+            now_ms,
+            queue_end: self.queue.max_visible(),
+        });
+        if !settings.stop_enqueue && self.timer.queue_offset() < goal.queue_end {
             return self.enqueue(now_ms);
         }
         if settings.stop_dequeue {
+            self.goal = None;
             return Ok(Turn::Nothing);
         }
+        // The clock may have been set back since.
+        let now_ms = goal.now_ms.min(now_ms);
         let loaded = self.timer.load(now_ms, limits::TIMER_LOAD_UNITS)?;
         self.call_off()?;
         let due = self.timer.take_due(now_ms, limits::TIMER_DELIVER_MESSAGES);
@@ -151,6 +170,7 @@ impl Owner {
         if !loaded {
             return Ok(Turn::More);
         }
+        self.goal = None;
         let past_ms = self.timer.forget_past(now_ms);
         self.called_off = self.called_off.split_off(&past_ms);
         if settings.slot_messages_max < i32::MAX {
@@ -302,18 +322,16 @@ impl Owner {
             true => i64::MAX,
             false => due.enqueued_ms,
         };
-        message.set(properties::TIMER_ENQUEUE_MS, &enqueued_ms.to_string());
+        note(&mut message, properties::TIMER_ENQUEUE_MS, enqueued_ms);
         let now_ms = self.broker.clock.now_ms();
         if due.roll {
             let turns = message.property(properties::TIMER_ROLL_TIMES);
             let turns = turns
                 .and_then(|turns| turns.parse::<i32>().ok())
                 .unwrap_or(0);
-            message.set(
-                properties::TIMER_ROLL_TIMES,
-                &turns.saturating_add(1).to_string(),
-            );
-            message.set(properties::TIMER_DEQUEUE_MS, &now_ms.to_string());
+            let turns = i64::from(turns.saturating_add(1));
+            note(&mut message, properties::TIMER_ROLL_TIMES, turns);
+            note(&mut message, properties::TIMER_DEQUEUE_MS, now_ms);
             return Ok(Some(message));
         }
         let topic = message
@@ -338,7 +356,7 @@ impl Owner {
             );
             return Ok(None);
         }
-        message.set(properties::TIMER_DEQUEUE_MS, &now_ms.to_string());
+        note(&mut message, properties::TIMER_DEQUEUE_MS, now_ms);
         // Apache means to take REAL_TOPIC and REAL_QID out, and does not.
         message.topic = topic;
         message.queue_id = queue_id;
@@ -464,6 +482,7 @@ impl Owner {
         let run = move || {
             let now_ms = self.broker.clock.now_ms();
             self.called_off.clear();
+            self.goal = None;
             let done = self.timer.rewind(&self.broker.store, now_ms);
             (self, done)
         };
@@ -490,6 +509,15 @@ impl Owner {
             Ok(Err(error)) => tracing::error!(%error, "the timer's files could not be closed"),
             Err(error) => std::panic::resume_unwind(Box::new(error)),
         }
+    }
+}
+
+/// Notes something with the message, if there is room: sends leave it, but other brokers' stores and commits may not.
+fn note(message: &mut Message, name: &str, value: i64) {
+    let before = message.properties.clone();
+    message.set(name, &value.to_string());
+    if message.properties.len() > limits::PROPERTIES_BYTES_MAX {
+        message.properties = before;
     }
 }
 

@@ -9,7 +9,8 @@ use remoting::Reply;
 use store::disk::{CrashKeep, SimDisk};
 
 use crate::Config;
-use crate::testing::{Client, Fixture, NOW_MS, config, field, pull_all};
+use crate::message::Message;
+use crate::testing::{Client, Fixture, NOW_MS, config, field, pull_all, settle};
 
 /// Sends a message with properties to queue 0 of `Orders`.
 async fn send(client: &Client, body: &str, properties: &[(&str, &str)]) -> Reply {
@@ -66,14 +67,6 @@ async fn await_count(fixture: &Fixture, count: usize) -> Vec<String> {
     panic!("only {:?}", delivered(fixture));
 }
 
-/// Waits until all that was sent has come into the wheel and all that is due has left it.
-async fn settled(fixture: &Fixture) {
-    for _ in 0..20 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    let _ = fixture;
-}
-
 #[tokio::test]
 async fn a_message_comes_at_its_time_and_not_before() {
     let fixture = Fixture::start().await;
@@ -98,14 +91,14 @@ async fn a_message_comes_at_its_time_and_not_before() {
     for (body, name, value, _) in &cases {
         send(&client, body, &[(name, value)]).await;
     }
-    settled(&fixture).await;
+    settle().await;
     assert!(delivered(&fixture).is_empty());
     let mut expected: Vec<_> = cases.iter().map(|case| (case.3, case.0)).collect();
     expected.sort_unstable();
     let mut now = 0;
     for (index, (due, _)) in expected.iter().enumerate() {
         fixture.clock.advance(due - 1 - now);
-        settled(&fixture).await;
+        settle().await;
         assert_eq!(delivered(&fixture).len(), index, "early: {due}");
         fixture.clock.advance(1);
         now = *due;
@@ -139,7 +132,7 @@ async fn properties_are_those_of_apache() {
     assert_eq!(handle.broker, "broker-a");
     assert_eq!(handle.time, (NOW_MS + 2_001).to_string());
     assert_eq!(handle.unique_key, "K1");
-    settled(&fixture).await;
+    settle().await;
     fixture.clock.advance(2_500);
     await_count(&fixture, 1).await;
     let record = pull_all(fixture.broker(), "Orders", 0).remove(0);
@@ -213,7 +206,7 @@ async fn the_first_way_to_say_when_counts_and_a_level_wins() {
         &[("TIMER_DELAY_SEC", "1"), ("DELAY", "2")],
     )
     .await;
-    settled(&fixture).await;
+    settle().await;
     fixture.clock.advance(1_000);
     assert_eq!(await_count(&fixture, 1).await, ["sec"]);
     let level = pull_all(fixture.broker(), crate::topics::SCHEDULE, 1).remove(0);
@@ -237,7 +230,7 @@ async fn a_full_slot_takes_no_more() {
     let client = fixture.client().await;
     let mut refused = 0;
     for _ in 0..40 {
-        let reply = client_send(&client).await;
+        let reply = client_send(&client, "TIMER_DELAY_SEC\u{1}5\u{2}").await;
         if reply.code != 0 {
             assert_eq!(reply.code, 1);
             let words = "timer message is under flow control, max num limit is 6 or the current value is greater than 3 and less than 6";
@@ -248,14 +241,13 @@ async fn a_full_slot_takes_no_more() {
             );
             refused += 1;
         }
-        settled(&fixture).await;
+        settle().await;
     }
     assert!((30..40).contains(&refused), "{refused}");
     fixture.stop().await;
 }
 
-async fn client_send(client: &Client) -> Reply {
-    let properties = "TIMER_DELAY_SEC\u{1}5\u{2}";
+async fn client_send(client: &Client, properties: &str) -> Reply {
     let fields = [
         ("a", "producers"),
         ("b", "Orders"),
@@ -296,7 +288,7 @@ async fn a_message_for_later_than_the_window_goes_round() {
     let client = fixture.client().await;
     send(&client, "far", &[("TIMER_DELAY_SEC", "20")]).await;
     for second in 0..20 {
-        settled(&fixture).await;
+        settle().await;
         assert!(delivered(&fixture).is_empty(), "early: {second}");
         fixture.clock.advance(1_000);
     }
@@ -331,10 +323,10 @@ async fn a_message_that_was_called_off_does_not_come() {
         .check(request::RECALL_MESSAGE, &fields, "", (0, ""))
         .await;
     assert!(field(&reply, "msgId").is_some());
-    settled(&fixture).await;
+    settle().await;
     fixture.clock.advance(3_000);
     assert_eq!(await_count(&fixture, 2).await, ["a", "c"]);
-    settled(&fixture).await;
+    settle().await;
     assert_eq!(delivered(&fixture).len(), 2);
     fixture.stop().await;
 }
@@ -358,7 +350,7 @@ async fn a_message_is_called_off_though_all_was_late() {
     let fixture = Fixture::on(sim, config()).await;
     fixture.clock.advance(60_000);
     assert_eq!(await_count(&fixture, 1).await, ["b"]);
-    settled(&fixture).await;
+    settle().await;
     assert_eq!(delivered(&fixture), ["b"]);
     fixture.stop().await;
 }
@@ -376,10 +368,10 @@ async fn a_restart_loses_and_repeats_nothing() {
             )
             .await;
         }
-        settled(&fixture).await;
+        settle().await;
         fixture.clock.advance(1_500);
         assert_eq!(await_count(&fixture, 2).await, ["500", "1400"]);
-        settled(&fixture).await;
+        settle().await;
         let sim = match crash {
             None => fixture.stop().await,
             // As kill -9: the kernel has all that was written.
@@ -387,7 +379,7 @@ async fn a_restart_loses_and_repeats_nothing() {
         };
         let fixture = Fixture::on(sim, config()).await;
         fixture.clock.advance(1_550);
-        settled(&fixture).await;
+        settle().await;
         assert_eq!(delivered(&fixture), ["500", "1400"], "{crash:?}");
         fixture.clock.advance(50);
         assert_eq!(await_count(&fixture, 3).await, ["500", "1400", "1600"]);
@@ -407,25 +399,71 @@ async fn the_clock_may_be_set() {
     for sec in ["10", "7200"] {
         send(&client, sec, &[("TIMER_DELAY_SEC", sec)]).await;
     }
-    settled(&fixture).await;
+    settle().await;
     fixture.clock.advance(3_600_000);
     assert_eq!(await_count(&fixture, 1).await, ["10"]);
-    settled(&fixture).await;
+    settle().await;
     fixture.clock.advance(-3_600_000);
     send(&client, "new", &[("TIMER_DELAY_SEC", "20")]).await;
-    for _ in 0..3 {
-        settled(&fixture).await;
-    }
+    // Files are blanked on a thread of its own, which counts from the time that it finds; nothing says when it has done so.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     fixture.clock.advance(19_999);
-    settled(&fixture).await;
+    settle().await;
     assert_eq!(delivered(&fixture), ["10"]);
     fixture.clock.advance(1);
     assert_eq!(await_count(&fixture, 2).await, ["10", "new"]);
     fixture.clock.advance(3_600_000);
-    settled(&fixture).await;
+    settle().await;
     assert_eq!(delivered(&fixture), ["10", "new"]);
     fixture.clock.advance(3_600_000);
     assert_eq!(await_count(&fixture, 3).await, ["10", "new", "7200"]);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_due_comes_while_more_is_sent() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    send(&client, "due", &[(properties::TIMER_DELAY_MS, "1000")]).await;
+    settle().await;
+    let record = pull_all(fixture.broker(), crate::topics::TIMER, 0).remove(0);
+    let mut later = Message::of(&Record::decode(&record, true).unwrap().record);
+    later.topic = "Orders".to_owned();
+    later.properties.clear();
+    later.set(properties::TIMER_DELAY_SEC, "3600");
+    fixture.clock.advance(1_000);
+    // Whenever the timer looks, there is one more to take.
+    for _ in 0..1_000 {
+        fixture.broker().put(vec![later.clone()]).unwrap();
+        tokio::task::yield_now().await;
+        if !delivered(&fixture).is_empty() {
+            break;
+        }
+    }
+    assert_eq!(delivered(&fixture), ["due"]);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_with_full_properties_comes() {
+    let fixture = Fixture::with(|config| config.timer.roll_window_slots = 6).await;
+    let client = fixture.client().await;
+    let mut taken = 0;
+    for len in (32_400..32_767).step_by(7) {
+        let value = "v".repeat(len);
+        let text = format!("TIMER_DELAY_SEC\u{1}20\u{2}k\u{1}{value}\u{2}");
+        let reply = client_send(&client, &text).await;
+        match reply.code {
+            0 => taken += 1,
+            code => assert_eq!(code, 13, "{len}"),
+        }
+    }
+    assert!((1..50).contains(&taken), "{taken}");
+    for _ in 0..21 {
+        settle().await;
+        fixture.clock.advance(1_000);
+    }
+    await_count(&fixture, taken).await;
     fixture.stop().await;
 }
 
