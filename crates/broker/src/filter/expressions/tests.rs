@@ -31,7 +31,7 @@ fn register(
     };
     let (count, mut wrong) = (unknown.len(), 0);
     let news = News::compile(unknown, &Compiled::default(), |_, _| wrong += 1);
-    let _ = expressions.register("G", subscriptions, &news, now_ms);
+    expressions.register("G", subscriptions, &news, now_ms);
     [count, wrong]
 }
 
@@ -137,6 +137,13 @@ fn room_is_bounded_and_the_dead_make_some() {
     assert_eq!(found(&all, "T0"), None);
     assert!(found(&all, "T50").is_some());
     assert_eq!(found(&all, "T499"), None);
+    let full = &many[499..];
+    let unknown = all.unknown("H", full).expect("news");
+    let news = News::compile(unknown, &Compiled::default(), |_, _| {});
+    assert!(
+        !all.register("H", full, &news, 4),
+        "which its client may repeat"
+    );
 }
 
 /// Written by Apache 5.3.3, whose bloom filter was of other settings.

@@ -1,3 +1,5 @@
+//! What expressions mean, and what is refused, as Apache's parser and evaluator have it.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
