@@ -65,10 +65,16 @@ pub const POP_MAX: i32 = 32;
 /// Check points with messages that are not acknowledged; beyond, a pop is answered like one too many that waits. Apache has
 /// no bound.
 pub const CHECKPOINTS_MAX: usize = 500_000;
+/// The same of one group, so that it can't take all places.
+pub const CHECKPOINTS_PER_GROUP_MAX: usize = 100_000;
+/// Bytes of the name that a consumer gives its try to pop in order.
+pub const ATTEMPT_BYTES_MAX: usize = 256;
 /// Acknowledgements whose check points Apache's timer still has.
 pub const EARLY_ACKS_MAX: usize = 100_000;
 /// A pop may ask for this long at most: what Apache's timer takes by default.
 pub const INVISIBLE_MS_MAX: i64 = 3 * 86_400_000;
+/// Queues of the revive topic that are read at a start, though fewer are configured.
+pub const REVIVE_QUEUES_MAX: i32 = 65_536;
 /// Check points whose messages come back in one turn of the reviver.
 pub const REVIVE_CHECKPOINTS: usize = 64;
 /// Bytes of messages that come back with one append.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use protocol::bodies::{SubscriptionGroup, TopicConfig};
 use protocol::codes::response;
 use protocol::receipt::Retry;
@@ -51,6 +51,9 @@ pub(crate) use ack::{Acked, Change};
 pub(crate) struct Pops {
     revive_topic: String,
     checkpoints: Mutex<Checkpoints>,
+    /// Held by pops from before their check points are stored until their groups went on; by whoever wants to know
+    /// that no pop is in between.
+    settling: RwLock<()>,
     pub(crate) orders: Saved<Orders>,
     busy: Busy,
     waits: Waits,
@@ -68,6 +71,7 @@ impl Pops {
         Pops {
             revive_topic: revive_topic(cluster),
             checkpoints: Mutex::new(Checkpoints::new([])),
+            settling: RwLock::default(),
             orders,
             busy: Busy::default(),
             waits: Waits::default(),
@@ -139,7 +143,7 @@ pub(crate) enum Outcome {
     Found,
     /// Nothing came while it waited.
     Timeout,
-    /// Nothing there, and too many wait already.
+    /// Nothing there, and too many wait already; or too many messages are not acknowledged.
     Full,
 }
 
@@ -203,7 +207,7 @@ impl Broker {
             )?,
         };
         let mut popped = self.take(&request, &config, &filter)?;
-        if popped.claims.is_empty()
+        if popped.outcome == Outcome::Timeout
             && let Some(end_ms) = deadline(&self.clock, request.born_ms, request.poll_ms)
         {
             let key = GroupQueue {
@@ -241,6 +245,7 @@ impl Broker {
             &request.consumer,
             "peeking",
         )?;
+        check_attempt(request.attempt_id.as_deref())?;
         let look = || {
             let has_message = self.has_message(&request, &config);
             Ok(Notice {
@@ -321,6 +326,7 @@ impl Broker {
                 limits::INVISIBLE_MS_MAX
             ));
         }
+        check_attempt(request.attempt_id.as_deref())?;
         self.check_consumer(
             &request.group,
             &request.topic,
@@ -445,6 +451,19 @@ impl Broker {
             .filter_map(|(topic, queue_id)| self.store.queue_or_create(&topic, queue_id).ok())
             .collect()
     }
+}
+
+/// The name is remembered, and saved.
+fn check_attempt(attempt_id: Option<&str>) -> Result<(), Refusal> {
+    let bytes = attempt_id.map_or(0, str::len);
+    if bytes > limits::ATTEMPT_BYTES_MAX {
+        let remark = format!(
+            "attemptId has {bytes} bytes, limit {}",
+            limits::ATTEMPT_BYTES_MAX
+        );
+        return Err(Refusal::new(response::INVALID_PARAMETER, remark));
+    }
+    Ok(())
 }
 
 fn no_topic(topic: &str) -> Refusal {

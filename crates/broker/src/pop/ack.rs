@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use protocol::bodies::{BatchAck, TopicConfig};
 use protocol::codes::response;
-use protocol::receipt::{Handle, ORDER_REVIVE_QUEUE, Retry};
+use protocol::receipt::{Handle, ORDER_REVIVE_QUEUE, Retry, normal_topic};
 use protocol::{LogOffset, QueueOffset};
 use store::Batch;
 
@@ -168,6 +168,14 @@ impl Broker {
         let Some(acking) = acking else {
             return Err(not_open(&message.handle));
         };
+        if !acking.is_last && checkpoints.is_full(&message.group) {
+            checkpoints.end_ack(&old, acking.mask, None);
+            let remark = format!(
+                "{} has too many messages that are not acknowledged",
+                message.group
+            );
+            return Err(Refusal::new(response::SYSTEM_BUSY, remark));
+        }
         let mut key = Key {
             start: message.offset,
             pop_ms: now_ms,
@@ -229,13 +237,15 @@ impl Broker {
         let mut under_way = Vec::with_capacity(named.len());
         let mut pushed = Ok(());
         for named in &named {
+            let may_be_early = self.is_still_to_come(named, now_ms);
             let mut checkpoints = self.pops.checkpoints.lock();
             let acking = checkpoints.begin_ack(&named.key, &named.offsets);
             if let Some(acking) = acking {
                 drop(checkpoints);
+                let revive_queue = acking.revive_queue;
+                pushed = self.push_ack(&mut batch, revive_queue, &named.key, &acking.offsets);
                 under_way.push((&named.key, acking));
-                pushed = self.push_ack(&mut batch, acking.revive_queue, &named.key, &named.offsets);
-            } else if self.is_still_to_come(named, &checkpoints, now_ms) {
+            } else if may_be_early && !checkpoints.contains(&named.key) {
                 let until_ms = named.key.pop_ms.saturating_add(named.invisible_ms);
                 checkpoints.ack_early(named.key.clone(), &named.offsets, until_ms, now_ms);
             }
@@ -244,7 +254,8 @@ impl Broker {
             }
         }
         if under_way.is_empty() {
-            return Ok(None);
+            // Who says it again may have said it a moment ago: that is durable when everything is.
+            return Ok(Some(self.store.log_end()));
         }
         let appended = pushed.and_then(|()| self.append(&mut batch));
         let mut checkpoints = self.pops.checkpoints.lock();
@@ -261,15 +272,15 @@ impl Broker {
 
     /// Whether Apache's timer may still have the check point: it was made before this broker started, and its time is
     /// not over.
-    fn is_still_to_come(
-        &self,
-        named: &Named,
-        checkpoints: &super::Checkpoints,
-        now_ms: i64,
-    ) -> bool {
-        named.key.pop_ms < self.pops.started_ms
-            && now_ms <= named.key.pop_ms.saturating_add(named.invisible_ms)
-            && !checkpoints.contains(&named.key)
+    fn is_still_to_come(&self, named: &Named, now_ms: i64) -> bool {
+        let key = &named.key;
+        key.pop_ms < self.pops.started_ms
+            && named.invisible_ms <= limits::INVISIBLE_MS_MAX
+            && now_ms <= key.pop_ms.saturating_add(named.invisible_ms)
+            && self
+                .topic(normal_topic(&key.topic, &key.group))
+                .is_some_and(|topic| (0..topic.read_queue_nums.max(1)).contains(&key.queue_id))
+            && self.groups.state.read().find(&key.group).is_some()
     }
 
     async fn durable(&self, end: Option<LogOffset>) -> Result<(), Refusal> {

@@ -42,6 +42,7 @@ impl Taken {
     }
 
     fn all(&self) -> u32 {
+        debug_assert!((1..=32).contains(&self.distances.len()));
         u32::MAX >> (32 - self.distances.len())
     }
 
@@ -126,7 +127,7 @@ struct Open {
     at: At,
     /// Its place among the deadlines.
     due: (i64, u64),
-    /// Acknowledgements on their way into the log: what they name is neither acknowledged nor due.
+    /// Bits whose acknowledgements are on their way into the log: neither acknowledged nor due, and nobody else's.
     pending: u32,
     /// Its messages are being put into the retry topic: nobody may acknowledge them any more.
     reviving: bool,
@@ -136,7 +137,7 @@ struct Open {
 #[derive(Debug, Default)]
 struct Log {
     /// Records of open check points.
-    open: BTreeSet<i64>,
+    open: BTreeMap<i64, Key>,
     /// All records before are in the table.
     applied: i64,
     /// So are these.
@@ -148,7 +149,11 @@ struct Log {
 pub(crate) struct Checkpoints {
     open: HashMap<Key, Open>,
     due: BTreeMap<(i64, u64), Key>,
+    /// How many each group has open.
+    of_group: HashMap<Arc<str>, usize>,
     early: HashMap<Key, Early>,
+    /// When those that are too late were last taken out of them.
+    swept_ms: i64,
     logs: Vec<Log>,
     serial: u64,
 }
@@ -160,14 +165,20 @@ struct Early {
     until_ms: i64,
 }
 
+/// How often those that are too late are looked for, at most: all are looked at.
+const SWEEP_MS: i64 = 1_000;
+
 /// An acknowledgement that may be appended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Acking {
-    /// The messages' bits.
+    /// The messages' bits ...
     pub(crate) mask: u32,
+    /// ... and their offsets.
+    pub(crate) offsets: Vec<i64>,
+    /// It closes the check point.
+    pub(crate) is_last: bool,
     /// Queue of the revive topic the record belongs into.
     pub(crate) revive_queue: i32,
-    pub(crate) invisible_ms: i64,
 }
 
 impl Checkpoints {
@@ -180,7 +191,9 @@ impl Checkpoints {
         Checkpoints {
             open: HashMap::new(),
             due: BTreeMap::new(),
+            of_group: HashMap::new(),
             early: HashMap::new(),
+            swept_ms: 0,
             logs: starts.into_iter().map(log).collect(),
             serial: 0,
         }
@@ -188,6 +201,20 @@ impl Checkpoints {
 
     pub(crate) fn len(&self) -> usize {
         self.open.len()
+    }
+
+    /// Queues of the revive topic that are followed.
+    pub(crate) fn queues(&self) -> i32 {
+        i32::try_from(self.logs.len()).unwrap_or(i32::MAX)
+    }
+
+    /// Whether so many are open that the group may not have more.
+    pub(crate) fn is_full(&self, group: &str) -> bool {
+        self.open.len() >= limits::CHECKPOINTS_MAX
+            || self
+                .of_group
+                .get(group)
+                .is_some_and(|count| *count >= limits::CHECKPOINTS_PER_GROUP_MAX)
     }
 
     pub(crate) fn contains(&self, key: &Key) -> bool {
@@ -202,7 +229,7 @@ impl Checkpoints {
         let (mut taken, mut at, mut pending) = (taken, at, 0);
         if let Some(before) = self.remove(&taken.key) {
             // What was acknowledged meanwhile is only in records behind the old place.
-            if before.taken.acked & !taken.acked != 0 || before.pending > 0 {
+            if before.taken.acked & !taken.acked != 0 || before.pending != 0 {
                 at = before.at;
             }
             taken.acked |= before.taken.acked;
@@ -216,8 +243,9 @@ impl Checkpoints {
         }
         let due = self.at_due(due_ms, &taken.key);
         if let Some(log) = self.log(at.0) {
-            log.open.insert(at.1);
+            log.open.insert(at.1, taken.key.clone());
         }
+        *self.of_group.entry(taken.key.group.clone()).or_default() += 1;
         let open = Open {
             at,
             due,
@@ -246,15 +274,16 @@ impl Checkpoints {
     /// Somebody wants to acknowledge these messages: `None` if none of them is open. Must be ended by [`Checkpoints::end_ack`].
     pub(crate) fn begin_ack(&mut self, key: &Key, offsets: &[i64]) -> Option<Acking> {
         let open = self.open.get_mut(key).filter(|open| !open.reviving)?;
-        let mask = open.taken.mask(offsets) & !open.taken.acked;
+        let mask = open.taken.mask(offsets) & !open.taken.acked & !open.pending;
         if mask == 0 {
             return None;
         }
-        open.pending += 1;
+        open.pending |= mask;
         Some(Acking {
             mask,
+            offsets: open.taken.offsets(mask).collect(),
+            is_last: (open.taken.acked | mask) & open.taken.all() == open.taken.all(),
             revive_queue: open.at.0,
-            invisible_ms: open.taken.invisible_ms,
         })
     }
 
@@ -266,7 +295,7 @@ impl Checkpoints {
         let Some(open) = self.open.get_mut(key) else {
             return;
         };
-        open.pending = open.pending.saturating_sub(1);
+        open.pending &= !mask;
         if at.is_some() {
             open.taken.acked |= mask;
             self.close_if_done(key);
@@ -335,15 +364,19 @@ impl Checkpoints {
 
     /// These messages are acknowledged, but their check point is still to come: Apache's timer has it.
     pub(crate) fn ack_early(&mut self, key: Key, offsets: &[i64], until_ms: i64, now_ms: i64) {
-        if self.early.len() >= limits::EARLY_ACKS_MAX {
+        if self.early.len() >= limits::EARLY_ACKS_MAX && now_ms > self.swept_ms + SWEEP_MS {
+            self.swept_ms = now_ms;
             self.early.retain(|_, early| early.until_ms >= now_ms);
         }
-        if self.early.len() < limits::EARLY_ACKS_MAX {
+        if self.early.len() < limits::EARLY_ACKS_MAX || self.early.contains_key(&key) {
             let early = self.early.entry(key).or_default();
             early.until_ms = until_ms;
-            early
-                .offsets
-                .extend(offsets.iter().take(limits::POP_MAX as usize));
+            for offset in offsets {
+                let room = early.offsets.len() < limits::POP_MAX as usize;
+                if room && !early.offsets.contains(offset) {
+                    early.offsets.push(*offset);
+                }
+            }
         }
     }
 
@@ -362,7 +395,7 @@ impl Checkpoints {
     /// The first record of a queue that is needed to know what is open.
     pub(crate) fn needed_from(&self, revive_queue: i32) -> Option<i64> {
         let log = self.logs.get(usize::try_from(revive_queue).ok()?)?;
-        let oldest = log.open.first().copied();
+        let oldest = log.open.keys().next().copied();
         Some(oldest.map_or(log.applied, |oldest| oldest.min(log.applied)))
     }
 
@@ -380,13 +413,11 @@ impl Checkpoints {
         else {
             return Vec::new();
         };
-        if log.open.first().is_none_or(|first| *first >= offset) {
-            return Vec::new();
-        }
-        let old = self.open.values().filter(|open| {
-            open.at.0 == revive_queue && open.at.1 < offset && open.pending == 0 && !open.reviving
+        let old = log.open.range(..offset).filter_map(|(_, key)| {
+            let open = self.open.get(key)?;
+            (open.pending == 0 && !open.reviving).then(|| open.taken.clone())
         });
-        old.take(max).map(|open| open.taken.clone()).collect()
+        old.take(max).collect()
     }
 
     /// Whether the record at this place was not in the table yet; now it counts as such.
@@ -429,6 +460,12 @@ impl Checkpoints {
         self.due.remove(&open.due);
         if let Some(log) = self.log(open.at.0) {
             log.open.remove(&open.at.1);
+        }
+        if let Some(count) = self.of_group.get_mut(&key.group) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_group.remove(&key.group);
+            }
         }
         Some(open)
     }

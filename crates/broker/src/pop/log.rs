@@ -110,7 +110,12 @@ impl Broker {
 
     /// Reads the revive topic from where it is needed: what was taken and not acknowledged before the last stop.
     pub(crate) fn restore_pops(&self) -> Result<(), ReadError> {
-        let starts = (0..self.config.pop.revive_queues).map(|id| {
+        // There were more once, maybe: what is in them has to come back as well.
+        let queues = self.store.queues(&self.pops.revive_topic);
+        let ids = queues.iter().map(|queue| queue.id());
+        let last = ids.filter(|id| *id < limits::REVIVE_QUEUES_MAX).max();
+        let queues = last.map_or(0, |last| last.saturating_add(1));
+        let starts = (0..queues.max(self.config.pop.revive_queues)).map(|id| {
             let done = self.committed(REVIVE_GROUP, &self.pops.revive_topic, id);
             let queue = self.store.queue(&self.pops.revive_topic, id);
             let end = queue.as_ref().map_or(0, |queue| queue.max_visible().0);
@@ -134,7 +139,8 @@ impl Broker {
     /// there are more.
     pub(super) fn follow(&self, reading: Reading) -> Result<bool, ReadError> {
         let mut more = false;
-        for revive_queue in 0..self.config.pop.revive_queues {
+        let queues = self.pops.checkpoints.lock().queues();
+        for revive_queue in 0..queues {
             if let Some(queue) = self.store.queue(&self.pops.revive_topic, revive_queue) {
                 more |= self.follow_queue(&queue, reading)?;
             }
@@ -235,12 +241,16 @@ impl Broker {
     /// Notes for consumerOffset.json from where the revive topic is needed, as Apache does: the offset of the last record
     /// that is not. And how far the offsets saved with it know of the topic.
     pub(crate) fn note_revive_offsets(&self) {
-        for revive_queue in 0..self.config.pop.revive_queues {
-            let (needed, known) = {
-                let checkpoints = self.pops.checkpoints.lock();
-                let needed = checkpoints.needed_from(revive_queue);
-                (needed, checkpoints.applied(revive_queue))
-            };
+        // The records in the table may be those of a pop whose group did not go on yet.
+        let settling = self.pops.settling.write();
+        let places: Vec<_> = {
+            let checkpoints = self.pops.checkpoints.lock();
+            (0..checkpoints.queues())
+                .map(|id| (id, checkpoints.needed_from(id), checkpoints.applied(id)))
+                .collect()
+        };
+        drop(settling);
+        for (revive_queue, needed, known) in places {
             let done = needed.filter(|needed| *needed > 0).map(|needed| needed - 1);
             for (group, offset) in [(REVIVE_GROUP, done), (KNOWN_GROUP, known)] {
                 let topic = &self.pops.revive_topic;

@@ -15,7 +15,6 @@ use super::order::GroupQueue;
 use super::{Claim, Outcome, PopRequest, Popped};
 use crate::broker::Broker;
 use crate::filter::Filter;
-use crate::limits;
 use crate::refusal::Refusal;
 
 /// A look that is under way. Queues that messages were found in stay ours until the check points are stored.
@@ -59,7 +58,7 @@ impl<'a> Taking<'a> {
     /// Looks into the topic's queues and the retry topic's, mostly in this order, until there is enough.
     pub(super) fn run(mut self, config: &TopicConfig) -> Result<Popped, Refusal> {
         let (now_ms, turn) = (self.now_ms, self.broker.next_turn());
-        if self.broker.pops.open() >= limits::CHECKPOINTS_MAX {
+        if !self.request.order && self.is_full() {
             return Ok(self.popped(Outcome::Full, now_ms, None));
         }
         // Every number below 100 once in 100 turns, but not one after the other.
@@ -89,6 +88,18 @@ impl<'a> Taking<'a> {
             false if self.request.order => self.settle_in_order(),
             false => self.settle(),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        let group = &self.request.group;
+        let is_full = self.broker.pops.checkpoints.lock().is_full(group);
+        if is_full && self.broker.said.is_news(("too many check points", group)) {
+            tracing::warn!(
+                group = &**group,
+                "pops are refused: too many messages are not acknowledged"
+            );
+        }
+        is_full
     }
 
     fn room(&self) -> usize {
@@ -274,10 +285,12 @@ impl<'a> Taking<'a> {
             let record = taken.to_record(&broker.identity.broker);
             broker.push_revive(&mut batch, revive_queue, CHECK_POINT, &record)?;
         }
+        let settling = broker.pops.settling.read();
         let appended = broker.append(&mut batch)?;
         for (claim, next) in self.claims.iter().zip(&self.nexts) {
             broker.commit_offset(&request.group, &claim.topic, claim.queue_id, *next);
         }
+        drop(settling);
         let mut checkpoints = broker.pops.checkpoints.lock();
         let next_due = checkpoints.next_due();
         for (taken, (_, at)) in taken.into_iter().zip(&appended.entries) {

@@ -3,6 +3,7 @@
 use protocol::bodies::CheckPoint;
 
 use super::{Checkpoints, Key, Taken};
+use crate::limits;
 
 fn taken(start: i64, distances: &[i32]) -> Taken {
     Taken {
@@ -85,6 +86,34 @@ fn what_is_being_acknowledged_is_not_due() {
 }
 
 #[test]
+fn what_is_being_acknowledged_is_nobody_elses() {
+    let one = taken(0, &[0, 1]);
+    let mut checkpoints = with(&[(&one, 0)]);
+    let acking = checkpoints.begin_ack(&one.key, &[0]).expect("it is open");
+    assert_eq!((&*acking.offsets, acking.is_last), (&[0][..], false));
+    assert_eq!(checkpoints.begin_ack(&one.key, &[0]), None);
+    let other = checkpoints.begin_ack(&one.key, &[0, 1]).expect("1 is open");
+    assert_eq!((&*other.offsets, other.mask), (&[1][..], 0b10));
+    checkpoints.end_ack(&one.key, acking.mask, None);
+    assert!(checkpoints.take_due(1_500, 9).is_empty());
+    checkpoints.end_ack(&one.key, other.mask, Some((0, 1)));
+    assert_eq!(checkpoints.take_due(1_500, 9).len(), 1);
+}
+
+#[test]
+fn one_group_does_not_take_all_places() {
+    let mut checkpoints = with(&[]);
+    let count = limits::CHECKPOINTS_PER_GROUP_MAX as i64;
+    for start in 0..count {
+        checkpoints.add(taken(start, &[0]), (0, start), 1_500);
+    }
+    assert!(checkpoints.is_full("g"));
+    assert!(!checkpoints.is_full("h"));
+    checkpoints.acked(&taken(7, &[0]).key, &[7], (0, count));
+    assert!(!checkpoints.is_full("g"));
+}
+
+#[test]
 fn an_acknowledgement_that_was_not_stored_is_none() {
     let one = taken(0, &[0]);
     let mut checkpoints = with(&[(&one, 0)]);
@@ -109,9 +138,15 @@ fn one_put_again_keeps_what_is_acknowledged() {
 
 #[test]
 fn an_early_acknowledgement_waits_for_its_check_point() {
-    let one = taken(0, &[0, 1]);
+    let (one, two) = (taken(0, &[0, 1]), taken(2, &[0]));
     let mut checkpoints = with(&[]);
-    checkpoints.ack_early(one.key.clone(), &[1], 1_500, 1_200);
+    for _ in 0..100 {
+        checkpoints.ack_early(one.key.clone(), &[1], 1_500, 1_200);
+    }
+    assert_eq!(checkpoints.early[&one.key].offsets, [1]);
+    let many: Vec<i64> = (0..100).collect();
+    checkpoints.ack_early(two.key.clone(), &many, 1_500, 1_200);
+    assert_eq!(checkpoints.early[&two.key].offsets.len(), 32);
     checkpoints.add(one, (0, 0), 1_500);
     let due = checkpoints.take_due(1_500, 9);
     assert_eq!(due[0].open_offsets().collect::<Vec<_>>(), [0]);

@@ -54,3 +54,48 @@ async fn a_reset_stays() {
     assert_eq!(bodies(&POP.now(&client).await), ["2", "3"]);
     fixture.stop().await;
 }
+
+/// What the offsets are said to know of, while a pop has stored its check points and its group did not go on yet.
+#[tokio::test]
+async fn check_points_are_known_once_their_group_went_on() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    send(&client, 0, "a", "1").await;
+    assert_eq!(POP.now(&client).await.len(), 1);
+    let broker = fixture.running.broker().clone();
+    let known = || {
+        broker.committed(
+            "CID_RMQ_SYS_REVIVE_KNOWN",
+            "rmq_sys_REVIVE_LOG_DefaultCluster",
+            0,
+        )
+    };
+    let settling = broker.pops.settling.read();
+    std::thread::scope(|scope| {
+        scope.spawn(|| broker.note_revive_offsets());
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(known(), None);
+        drop(settling);
+    });
+    assert_eq!(known(), Some(protocol::QueueOffset(1)));
+    fixture.stop().await;
+}
+
+/// Queues of the revive topic that are not used any more still hold messages.
+#[tokio::test]
+async fn fewer_revive_queues_lose_nothing() {
+    let fixture = Fixture::start().await;
+    let client = fixture.client().await;
+    for body in ["1", "2", "3"] {
+        send(&client, 0, "a", body).await;
+        assert_eq!(POP.now(&client).await.len(), 1);
+    }
+    let sim = fixture.stop().await;
+    let mut config = config();
+    config.pop.revive_queues = 1;
+    let fixture = Fixture::on(sim, config).await;
+    let client = fixture.client().await;
+    advance(&fixture, 10_000).await;
+    assert_eq!(bodies(&POP.now(&client).await), ["1", "2", "3"]);
+    fixture.stop().await;
+}

@@ -4,6 +4,12 @@ use protocol::codes::request;
 
 use super::{POP, Pop, ack, advance, bodies, with_messages};
 
+/// Longer than an attempt id may be.
+const LONG: &str = match str::from_utf8(&[b'x'; 257]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
 #[tokio::test]
 async fn pops() {
     let (fixture, client) = with_messages(&["1"]).await;
@@ -18,6 +24,7 @@ async fn pops() {
             ("bornTime", "0"),
             ("initMode", "0"),
             ("exp", "*"),
+            ("attemptId", "a"),
         ];
         all.map(|field| if field.0 == change.0 { change } else { field })
     };
@@ -47,6 +54,10 @@ async fn pops() {
             (23, "parse the consumer's subscription failed"),
         ),
         (("queueId", "x"), (1, "queueId")),
+        (
+            ("attemptId", LONG),
+            (29, "attemptId has 257 bytes, limit 256"),
+        ),
         (("maxMsgNums", "0"), (210, "")),
         (("maxMsgNums", "-1"), (210, "")),
     ] {
