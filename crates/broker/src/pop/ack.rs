@@ -334,6 +334,21 @@ impl Broker {
                 }
                 Ok(())
             }
+            OrderAck::Unknown => {
+                let min = || {
+                    let queue = self.store.queue(&ack.topic, ack.queue_id);
+                    queue.map(|queue| queue.min())
+                };
+                // The message the group waits for, taken before a start that forgot it.
+                let is_next = committed.or_else(min) == Some(QueueOffset(ack.offset));
+                if is_next && pop_ms < self.pops.started_ms {
+                    self.pops.orders.state.write().clear(&key);
+                    let next = QueueOffset(ack.offset.saturating_add(1));
+                    self.commit_offset(&ack.group, &ack.topic, ack.queue_id, next);
+                    self.pops.waits.notify(&key);
+                }
+                Ok(())
+            }
             OrderAck::Stale => Ok(()),
             OrderAck::Illegal => {
                 let remark = format!(

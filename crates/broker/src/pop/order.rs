@@ -1,6 +1,7 @@
 //! Messages taken in order: a queue that a group took messages from is blocked for the group until they are acknowledged
 //! or their time is over (Apache's `ConsumerOrderInfoManager`, `consumerOrderInfo.json`).
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -25,8 +26,10 @@ pub(crate) struct GroupQueue {
 pub(crate) enum OrderAck {
     /// The group goes on there.
     Next(i64),
-    /// Taken again since, or nothing known of the queue: no effect.
+    /// Taken again since: no effect.
     Stale,
+    /// Nothing is known of this, or only older things: what was taken shortly before a kill was not saved.
+    Unknown,
     /// Not among the messages taken.
     Illegal,
 }
@@ -86,7 +89,7 @@ impl Orders {
 
     /// The queues, and of each whether nobody took anything from it for a day.
     fn ages(&self, now_ms: i64) -> Vec<(GroupQueue, bool)> {
-        let age = |blocked: &Blocked| now_ms - blocked.info.last_consumed;
+        let age = |blocked: &Blocked| now_ms.saturating_sub(blocked.info.last_consumed);
         let ages = self.table.iter();
         ages.map(|(key, blocked)| (key.clone(), age(blocked) > limits::ORDER_MS_MAX))
             .collect()
@@ -166,17 +169,19 @@ impl Orders {
         now_ms: i64,
     ) -> OrderAck {
         let Some(Blocked { info, .. }) = self.table.get_mut(key) else {
-            return OrderAck::Stale;
+            return OrderAck::Unknown;
         };
-        if info.pop_time != pop_ms {
-            return OrderAck::Stale;
+        match info.pop_time.cmp(&pop_ms) {
+            Ordering::Less => return OrderAck::Unknown,
+            Ordering::Equal => {}
+            Ordering::Greater => return OrderAck::Stale,
         }
         let Some(index) = all(info).position(|taken| taken == offset) else {
             return OrderAck::Illegal;
         };
         info.acked |= 1 << index;
         let next = open(info).next();
-        let behind = all(info).last().map_or(0, |last| last + 1);
+        let behind = all(info).last().map_or(0, |last| last.saturating_add(1));
         self.changed(key, now_ms);
         OrderAck::Next(next.unwrap_or(behind))
     }

@@ -20,11 +20,12 @@ fn blocked(orders: &Orders, now_ms: i64) -> bool {
 #[test]
 fn it_is_free_when_all_is_acknowledged() {
     let mut orders = Orders::default();
-    assert_eq!(orders.ack(&key(), 5, 1_000, 1_000), OrderAck::Stale);
+    assert_eq!(orders.ack(&key(), 5, 1_000, 1_000), OrderAck::Unknown);
     orders.take(key(), Some("a"), 1_000, 500, &[5, 7]);
     assert!(blocked(&orders, 1_499));
     assert_eq!(orders.ack(&key(), 6, 1_000, 1_000), OrderAck::Illegal);
     assert_eq!(orders.ack(&key(), 7, 999, 1_000), OrderAck::Stale);
+    assert_eq!(orders.ack(&key(), 7, 1_001, 1_001), OrderAck::Unknown);
     assert_eq!(orders.ack(&key(), 7, 1_000, 1_000), OrderAck::Next(5));
     assert!(blocked(&orders, 1_499));
     assert_eq!(orders.ack(&key(), 5, 1_000, 1_000), OrderAck::Next(8));

@@ -1,7 +1,8 @@
 //! In order: a queue is blocked until what was taken is acknowledged, or its time is over.
 
 use super::{POP, Pop, ack, advance, bodies, change, messages, with_messages};
-use crate::testing::{Fixture, field, send};
+use crate::testing::{Fixture, NOW_MS, config, field, send};
+use store::disk::CrashKeep;
 
 const ORDER: Pop<'static> = Pop {
     order: true,
@@ -101,5 +102,30 @@ async fn it_stays_blocked_over_a_restart() {
     assert!(OTHER.now(&client).await.is_empty());
     ack(&client, "g", &got[1], (0, "")).await;
     assert_eq!(bodies(&OTHER.now(&client).await), ["3"]);
+    fixture.stop().await;
+}
+
+/// What was taken shortly before a kill is not in the file: its acknowledgement counts all the same.
+#[tokio::test]
+async fn an_acknowledgement_after_a_kill_counts() {
+    let (fixture, client) = with_messages(&["1", "2"]).await;
+    let one = Pop { max: 1, ..ORDER };
+    let got = one.now(&client).await;
+    assert_eq!(bodies(&got), ["1"]);
+    let after = fixture.sim.crash(CrashKeep::All);
+    fixture.stop().await;
+    let fixture = Fixture::on_at(after, config(), NOW_MS + 1_000).await;
+    let client = fixture.client().await;
+    // Only the next one, and only what was taken before.
+    let mut wrong = got[0].clone();
+    wrong.offset = 1;
+    ack(&client, "g", &wrong, (0, "")).await;
+    wrong = got[0].clone();
+    wrong.handle = wrong.handle.replace("1795348800000", "1795348801000");
+    ack(&client, "g", &wrong, (0, "")).await;
+    assert_eq!(fixture.broker().committed("g", "Orders", 0), None);
+    ack(&client, "g", &got[0], (0, "")).await;
+    ack(&client, "g", &got[0], (0, "")).await;
+    assert_eq!(bodies(&OTHER.now(&client).await), ["2"]);
     fixture.stop().await;
 }
