@@ -44,7 +44,7 @@ enum ReviveError {
     Put(#[from] PutError),
     #[error("the retry topic was not made: {0:?}")]
     Topic(NotCreated),
-    #[error("the retry topic was not saved")]
+    #[error("the retry topic is not saved yet")]
     Unsaved,
 }
 
@@ -63,7 +63,7 @@ impl ReviveError {
 pub(crate) async fn run(broker: Arc<Broker>, mut stopped: Stopped) {
     let mut failures = Failures::default();
     loop {
-        let more = broker.revive_turn(&mut failures).await;
+        let more = broker.revive_turn(&mut failures);
         if more {
             tokio::task::yield_now().await;
         }
@@ -107,7 +107,8 @@ impl Broker {
     /// time to note them.
     async fn unknown_records(&self) {
         loop {
-            let arrivals = (0..self.config.pop.revive_queues).filter_map(|id| {
+            let followed = self.pops.checkpoints.lock().queues();
+            let arrivals = (0..followed).filter_map(|id| {
                 let topic = &self.pops.revive_topic;
                 let queue = self.store.queue_or_create(topic, id).ok()?;
                 let applied = self.pops.checkpoints.lock().applied(id)?;
@@ -131,7 +132,7 @@ impl Broker {
     }
 
     /// Does what is due, as much as one turn may take; returns whether there is more.
-    async fn revive_turn(&self, failures: &mut Failures) -> bool {
+    fn revive_turn(&self, failures: &mut Failures) -> bool {
         let followed = self.follow(Reading::Following).map_err(ReviveError::from);
         let now_ms = self.clock.now_ms();
         failures.note(Task::Follow, followed.as_ref().map(|_| ()), now_ms);
@@ -144,9 +145,10 @@ impl Broker {
             let mut checkpoints = self.pops.checkpoints.lock();
             checkpoints.take_due(now_ms, limits::REVIVE_CHECKPOINTS)
         };
-        more |= due.len() == limits::REVIVE_CHECKPOINTS;
+        let is_many = due.len() == limits::REVIVE_CHECKPOINTS;
         for taken in due {
-            let revived = self.revive(&taken).await;
+            let revived = self.revive(&taken);
+            more |= is_many && revived.is_ok();
             let now_ms = self.clock.now_ms();
             let retry = match &revived {
                 Ok(()) => {
@@ -154,6 +156,8 @@ impl Broker {
                     failures.note(Task::Revive, Ok(()), now_ms);
                     None
                 }
+                // Others need not wait for that; whoever can't save it says so.
+                Err(ReviveError::Unsaved) => Some(now_ms),
                 Err(error) if error.is_lasting() => {
                     self.report_stuck(&taken, error);
                     Some(now_ms + LONG_AGAIN_MS)
@@ -169,13 +173,16 @@ impl Broker {
     }
 
     /// Puts the messages of a check point that are not acknowledged into the retry topic.
-    async fn revive(&self, taken: &Taken) -> Result<(), ReviveError> {
+    fn revive(&self, taken: &Taken) -> Result<(), ReviveError> {
         let key = &taken.key;
         let group_is_there = self.groups.state.read().find(&key.group).is_some();
         if self.topic(normal_topic(&key.topic, &key.group)).is_none() || !group_is_there {
             return Ok(());
         }
         let retry_topic = self.retry_topic(&key.topic, &key.group);
+        if self.topic(&retry_topic).is_some() {
+            self.is_saved(&retry_topic)?;
+        }
         let open: Vec<i64> = taken.open_offsets().collect();
         let (mut done, mut stuck) = (HashSet::new(), Ok(()));
         // At most one round for each message, since each stores at least one.
@@ -190,8 +197,7 @@ impl Broker {
                 // What is left is gone from the log.
                 break;
             };
-            self.have_retry_topic(&retry_topic, &key.topic, &key.group)
-                .await?;
+            self.have_retry_topic(&retry_topic, &key.topic, &key.group)?;
             match self.put_revived(taken, &offsets, &messages) {
                 // The others do not wait for the one at fault.
                 Err(error) if error.is_about_one() && offsets.len() > 1 => {
@@ -308,7 +314,7 @@ impl Broker {
     }
 
     /// The retry topic is there, and will be after a crash, or its messages would never be popped.
-    async fn have_retry_topic(
+    fn have_retry_topic(
         &self,
         retry_topic: &str,
         topic: &str,
@@ -322,11 +328,15 @@ impl Broker {
             }
             self.pops.waits.refresh(normal_topic(topic, group), group);
         }
+        self.is_saved(retry_topic)
+    }
+
+    fn is_saved(&self, topic: &str) -> Result<(), ReviveError> {
         let since = {
             let topics = self.topics.state.read();
-            topics.find_since(retry_topic).map_or(0, |(_, since)| since)
+            topics.find_since(topic).map_or(0, |(_, since)| since)
         };
-        match self.topics.file.is_saved(since) || self.topics.file.saved(since).await {
+        match self.topics.file.is_saved(since) {
             true => Ok(()),
             false => Err(ReviveError::Unsaved),
         }
@@ -335,7 +345,8 @@ impl Broker {
     /// Check points that stay open for long are put again at the end of their queue, so that a restart has less to read.
     fn put_old_again(&self, failures: &mut Failures) -> bool {
         let mut more = false;
-        for revive_queue in 0..self.config.pop.revive_queues {
+        let followed = self.pops.checkpoints.lock().queues();
+        for revive_queue in 0..followed {
             let again = self.put_again(revive_queue).map_err(ReviveError::from);
             let now_ms = self.clock.now_ms();
             failures.note(
