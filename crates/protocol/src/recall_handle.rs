@@ -32,6 +32,10 @@ impl RecallHandle {
     /// Reads a handle; `None` if it is none.
     pub fn decode(handle: &str) -> Option<RecallHandle> {
         let text = String::from_utf8(unbase64(handle.as_bytes())?).ok()?;
+        // Its parts become properties of a message: marks in them would make others of what follows.
+        if text.chars().any(char::is_control) {
+            return None;
+        }
         let mut items = text.split(' ').map(str::to_owned);
         if items.next()? != "v1" {
             return None;

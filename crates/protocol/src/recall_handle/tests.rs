@@ -40,8 +40,9 @@ fn what_is_no_handle_is_none() {
     let short = super::base64(b"v1 a b 1");
     let empty = super::base64(b"v1 a b 1 ");
     let binary = super::base64(&[0xff, 0xfe, 0x00]);
+    let marks = super::base64(b"v1 a b 1 x\x02TIMER_OUT_MS\x011\x02");
     for text in [
-        "", "x", "djE", "dj+E", "a b", "====", "YQ=", &v2, &short, &empty, &binary,
+        &marks, "", "x", "djE", "dj+E", "a b", "====", "YQ=", &v2, &short, &empty, &binary,
     ] {
         assert_eq!(RecallHandle::decode(text), None, "{text}");
     }
