@@ -29,15 +29,6 @@ pub enum Retry {
 }
 
 impl Retry {
-    /// The kind of a topic, by its name.
-    pub fn of(topic: &str) -> Retry {
-        match topic.starts_with(RETRY_PREFIX) {
-            false => Retry::No,
-            true if topic.contains('+') => Retry::V2,
-            true => Retry::V1,
-        }
-    }
-
     /// As handles write it.
     pub fn mark(self) -> &'static str {
         match self {

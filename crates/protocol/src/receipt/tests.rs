@@ -59,7 +59,6 @@ fn topics_of_retries() {
         (Retry::V2, "%RETRY%g+Orders"),
     ] {
         assert_eq!(retry.topic("Orders", "g"), name);
-        assert_eq!(Retry::of(name), retry);
         assert_eq!(normal_topic(name, "g"), "Orders");
         assert_eq!(Retry::parse(retry.mark()), Some(retry));
     }
