@@ -380,6 +380,12 @@ impl Checkpoints {
         }
     }
 
+    /// For how many check points still to come there are acknowledgements.
+    #[cfg(test)]
+    pub(crate) fn early(&self) -> usize {
+        self.early.len()
+    }
+
     /// The next deadline.
     pub(crate) fn next_due(&self) -> Option<i64> {
         let first = self.due.keys().next();

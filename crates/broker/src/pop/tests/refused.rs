@@ -236,3 +236,31 @@ async fn cut_codes_mean_the_same() {
         .await;
     fixture.stop().await;
 }
+
+/// Acknowledgements of check points that may still come are kept for what there is, and not for ever.
+#[tokio::test]
+async fn early_acknowledgements() {
+    let (fixture, client) = with_messages(&["1"]).await;
+    let ack = |topic: &str, group: &str, queue: &str, invisible: &str| {
+        format!(
+            r#"{{"brokerName":"broker-a","acks":[{{"c":"{group}","t":"{topic}","r":"0","so":0,"q":{queue},"rq":0,"pt":1795348799999,"it":{invisible},"b":"AQ=="}}]}}"#
+        )
+    };
+    // Makes the group.
+    assert_eq!(POP.now(&client).await.len(), 1);
+    for (body, early) in [
+        (ack("Nothing", "g", "0", "10000"), 0),
+        (ack("Orders", "nobody", "0", "10000"), 0),
+        (ack("Orders", "g", "-1", "10000"), 0),
+        (ack("Orders", "g", "0", "9000000000000000000"), 0),
+        (ack("Orders", "g", "0", "10000"), 1),
+        (ack("Orders", "g", "0", "10000"), 1),
+    ] {
+        client
+            .check(request::BATCH_ACK_MESSAGE, &[], &body, (0, ""))
+            .await;
+        let kept = fixture.broker().pops.checkpoints.lock().early();
+        assert_eq!(kept, early, "{body}");
+    }
+    fixture.stop().await;
+}

@@ -1,9 +1,9 @@
 //! What is not acknowledged comes back, what is does not.
 
-use super::{POP, ack, advance, bodies, change, with_messages};
+use super::{POP, Pop, ack, advance, bodies, change, with_messages};
 use crate::limits;
 use crate::message::Message;
-use crate::testing::{NOW_MS, send, stored};
+use crate::testing::{NOW_MS, arrived, send, stored};
 use bytes::Bytes;
 use protocol::properties;
 
@@ -105,5 +105,33 @@ async fn full_properties_come_back() {
         [("1", &*now), ("2", ""), ("3", &*now)]
     );
     assert_eq!(broker.pops.open(), 0);
+    fixture.stop().await;
+}
+
+/// A retry topic that can't be saved yet holds up nobody else's messages.
+#[tokio::test]
+async fn others_do_not_wait_for_a_new_retry_topic() {
+    let (fixture, client) = with_messages(&["1"]).await;
+    assert_eq!(POP.now(&client).await.len(), 1);
+    advance(&fixture, 10_000).await;
+    let other = Pop { group: "h", ..POP };
+    assert_eq!(bodies(&other.now(&client).await), ["1"]);
+    assert_eq!(bodies(&POP.now(&client).await), ["1"]);
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (holding, held) = std::sync::mpsc::channel();
+    let broker = fixture.running.broker().clone();
+    let slow = std::thread::spawn(move || {
+        let _topics = broker.topics.file.hold_up();
+        holding.send(()).expect("it waits");
+        released.recv().expect("it ends");
+    });
+    held.recv().expect("it holds");
+    fixture.clock.advance(10_000);
+    arrived(fixture.broker(), "%RETRY%g_Orders", 0, 2).await;
+    assert!(other.now(&client).await.is_empty());
+    release.send(()).expect("it waits");
+    slow.join().expect("it ends");
+    fixture.broker().revived().await;
+    assert_eq!(bodies(&other.now(&client).await), ["1"]);
     fixture.stop().await;
 }
