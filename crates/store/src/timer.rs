@@ -141,11 +141,13 @@ pub enum Enqueued {
 }
 
 /// The slot that is being read.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Loading {
     slot_ms: i64,
     /// Position of the next unit to read.
     next: i64,
+    /// The chain of units is broken there: those before it are looked for one by one, from the first.
+    until: Option<i64>,
 }
 
 /// The timer's files. One owner; see there for the order of calls.
@@ -323,8 +325,12 @@ impl Timer {
         let mut block = Block::default();
         let mut units_left = units_max;
         while self.start_loading(target_ms) {
-            while let Some(loading) = &self.loading {
-                let (slot_ms, at) = (loading.slot_ms, loading.next);
+            while let Some(loading) = self.loading {
+                let Loading {
+                    slot_ms,
+                    next: at,
+                    until,
+                } = loading;
                 if units_left == 0 {
                     return Ok(false);
                 }
@@ -333,22 +339,42 @@ impl Timer {
                     true => self.log.unit(at, &mut block)?,
                     false => None,
                 };
+                let unit = unit.filter(|unit| unit.slot_ms == slot_ms);
+                if let Some(unit) = &unit {
+                    self.make_ready(at, unit);
+                }
                 // The chain ends where it says so, or where files are gone.
-                if let Some(unit) = unit.filter(|unit| unit.slot_ms == slot_ms) {
-                    self.make_ready(at, &unit);
-                    if unit.prev < at && unit.prev >= 0 {
-                        self.loading = Some(Loading {
-                            slot_ms,
-                            next: unit.prev,
-                        });
+                let next = match (until, unit) {
+                    (Some(until), _) => Some(self.log.after(at)).filter(|next| *next < until),
+                    (None, Some(unit)) => Some(unit.prev).filter(|prev| (0..at).contains(prev)),
+                    (None, None) if at >= self.log.min() => {
+                        self.loading = self.broken_chain(slot_ms, at);
                         continue;
                     }
+                    (None, None) => None,
+                };
+                self.loading = next.map(|next| Loading { next, ..loading });
+                if next.is_none() {
+                    self.horizon_ms = slot_ms + self.precision_ms();
                 }
-                self.loading = None;
-                self.horizon_ms = slot_ms + self.precision_ms();
             }
         }
         Ok(true)
+    }
+
+    /// A unit of a slot can't be read, and so does not tell where those before it are: how to find them.
+    fn broken_chain(&self, slot_ms: i64, at: i64) -> Option<Loading> {
+        tracing::warn!(
+            slot_ms,
+            at,
+            "the timer log is damaged: its message is lost, the others of its slot are looked for"
+        );
+        let first = self.wheel.slots.get(&slot_ms).map_or(at, |slot| slot.first);
+        Some(Loading {
+            slot_ms,
+            next: self.log.aligned(first.max(self.log.min())),
+            until: Some(at),
+        })
     }
 
     /// Whether a slot is being read, or begins to be.
@@ -365,6 +391,7 @@ impl Timer {
                     self.loading = Some(Loading {
                         slot_ms,
                         next: last,
+                        until: None,
                     });
                 }
             }
@@ -376,6 +403,11 @@ impl Timer {
     /// What calls messages off, of the slots read since the last call.
     pub fn take_deletes(&mut self) -> Vec<Delete> {
         std::mem::take(&mut self.deletes)
+    }
+
+    /// They could not be read now.
+    pub fn put_back_deletes(&mut self, deletes: impl IntoIterator<Item = Delete>) {
+        self.deletes.extend(deletes);
     }
 
     /// The messages due by now, up to so many; each is [`Timer::delivered`] or [`Timer::put_back`] before anything else.

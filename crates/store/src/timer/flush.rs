@@ -13,6 +13,7 @@ use super::log::Block;
 use super::unit::{MAGIC_DONE, Unit};
 use crate::Store;
 use crate::disk::File;
+use crate::limits;
 
 /// Why a flush failed.
 #[derive(Debug, thiserror::Error)]
@@ -160,10 +161,11 @@ impl Timer {
         let (from_ms, read_ms) = (self.slot_of(now_ms), self.read_ms());
         self.wheel.slots.retain(|slot_ms, _| *slot_ms >= read_ms);
         let to_ms = read_ms + self.precision_ms();
-        let blanks = self.wheel.blanks(from_ms, to_ms);
+        let unused = self.wheel.unused(from_ms, to_ms);
         let wheel = self.wheel.file()?;
-        for (at, bytes) in blanks {
-            wheel.write_all_at(&bytes, at)?;
+        let zeros = vec![0; limits::TIMER_BLOCK_BYTES];
+        for (at, len) in unused {
+            wheel.write_all_at(&zeros[..len], at)?;
         }
         wheel.sync_data()?;
         for file in self.log.take_unsynced()? {

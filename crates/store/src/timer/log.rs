@@ -59,6 +59,16 @@ impl Appending {
     }
 }
 
+/// What recovery makes of something in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Unit,
+    /// The end, unless it is known that units follow.
+    Damage,
+    /// The end in any case.
+    End,
+}
+
 /// The part of the log that was read last: units of a slot are near each other.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
@@ -129,6 +139,32 @@ impl TimerLog {
     /// The last position at or before this one where a unit may start.
     pub(crate) fn aligned(&self, position: i64) -> i64 {
         position - position % self.file_bytes % UNIT_BYTES as i64
+    }
+
+    /// Where the next unit may be.
+    pub(crate) fn after(&self, at: i64) -> i64 {
+        let next = at + UNIT_BYTES as i64;
+        let left = self.file_bytes - next % self.file_bytes;
+        let next = match left < (UNIT_BYTES + BLANK_BYTES) as i64 {
+            true => next + left,
+            false => next,
+        };
+        if self.starts.contains(&self.start_of(next)) {
+            return next;
+        }
+        let later = self.starts.range(next..).next();
+        later.copied().unwrap_or(next.max(self.end))
+    }
+
+    /// Whether there is a file for what is just before a position.
+    pub(crate) fn reaches(&self, position: i64) -> bool {
+        position <= 0 || self.starts.contains(&self.start_of(position - 1))
+    }
+
+    /// The next unit goes into a file that starts at this position or after it.
+    pub(crate) fn skip_to(&mut self, position: i64) {
+        let files = position.div_euclid(self.file_bytes) + 1;
+        self.end = self.end.max(files.saturating_mul(self.file_bytes));
     }
 
     fn start_of(&self, position: i64) -> i64 {
@@ -214,28 +250,39 @@ impl TimerLog {
         Ok(Block { start: from, bytes })
     }
 
-    /// Finds the end of the log: goes through the units from a position on, to the first that is none or not wanted.
-    /// What is behind it is blanked, so that nobody takes it for units later.
+    /// Finds the end of the log: goes through the units from a position on, to the first that is none; before `flushed`
+    /// there are more behind such a one. What is behind the end is blanked, so that nobody takes it for units later.
     pub(crate) fn recover(
         &mut self,
         from: i64,
-        mut wanted: impl FnMut(i64, &Unit) -> io::Result<bool>,
+        flushed: i64,
+        mut judge: impl FnMut(i64, &Unit) -> io::Result<Found>,
     ) -> io::Result<()> {
         let mut at = self.aligned(from).max(self.min());
         let mut block = Block::default();
+        let mut damages = 0;
         while self.starts.contains(&self.start_of(at)) {
             // Whoever wrote it may have died before it was synced.
             self.unsynced.insert(self.start_of(at));
-            let unit = self.unit(at, &mut block)?;
-            if let Some(unit) = unit
-                && wanted(at, &unit)?
-            {
-                at += UNIT_BYTES as i64;
-            } else if unit.is_none() && self.is_blank(at, &block) {
-                at = self.start_of(at) + self.file_bytes;
-            } else {
-                break;
+            let found = match self.unit(at, &mut block)? {
+                Some(unit) => judge(at, &unit)?,
+                None if self.is_blank(at, &block) => {
+                    at = self.start_of(at) + self.file_bytes;
+                    continue;
+                }
+                None => Found::Damage,
+            };
+            match found {
+                Found::Unit => at += UNIT_BYTES as i64,
+                Found::Damage if at < flushed => {
+                    damages += 1;
+                    at = self.after(at);
+                }
+                Found::Damage | Found::End => break,
             }
+        }
+        if damages > 0 {
+            tracing::warn!(damages, "the timer log is damaged: messages are lost");
         }
         self.end = at;
         self.blank_rest()

@@ -6,8 +6,8 @@ use protocol::LogOffset;
 use protocol::record::Outline;
 
 use super::checkpoint::{Mark, TimerCheckpoint};
-use super::log::TimerLog;
-use super::unit::{MAGIC_DELETE, Unit};
+use super::log::{Found, TimerLog};
+use super::unit::{MAGIC_DELETE, UNIT_BYTES, Unit};
 use super::wheel::{Slot, Wheel};
 use super::{BinaryHeap, ROLL_WINDOW_SLOTS_MAX, SLOTS_TOTAL, Timer, TimerConfig};
 use crate::Store;
@@ -64,7 +64,19 @@ impl Timer {
         };
         timer.horizon_ms = timer.read_ms();
         let last = timer.recover(store, topic)?;
-        timer.queue_offset = timer.resume(store, topic, last)?;
+        let lost = timer.log.end() < timer.checkpoint.log_flushed;
+        timer.queue_offset = timer.resume(store, topic, last, lost)?;
+        if lost {
+            tracing::warn!(
+                from = timer.queue_offset,
+                "files of the timer log are missing: what is in the queue comes into the wheel again"
+            );
+            timer.pass_positions();
+            // A start that comes before all of it has must find the rest.
+            timer.checkpoint.queue_offset = timer.queue_offset;
+            timer.checkpoint.master_queue_offset = timer.queue_offset;
+            timer.checkpoint.log_flushed = timer.log.end();
+        }
         if is_there || !timer.log.is_empty() {
             timer.moved = true;
             timer.write_checkpoint()?;
@@ -78,14 +90,16 @@ impl Timer {
     fn recover(&mut self, store: &Store, topic: &str) -> io::Result<Option<Unit>> {
         let read_ms = self.read_ms();
         let loaded = self.wheel.load(read_ms)?;
-        let from = match loaded {
-            true => self.checkpoint.log_flushed,
-            false => self.log.min(),
-        };
-        let last = self.scan(store, topic, from)?;
-        let slots = &self.wheel.slots;
-        if slots.values().all(|slot| self.log.has(slot.last)) {
-            return Ok(last);
+        let flushed = self.checkpoint.log_flushed;
+        if !loaded {
+            return self.scan(store, topic, self.log.min());
+        }
+        if self.log.reaches(flushed) {
+            let last = self.scan(store, topic, flushed)?;
+            let slots = &self.wheel.slots;
+            if slots.values().all(|slot| self.log.has(slot.last)) {
+                return Ok(last);
+            }
         }
         tracing::warn!("timerwheel does not fit timerlog: made anew from it");
         self.wheel.clear();
@@ -97,13 +111,21 @@ impl Timer {
         let (log_min, log_end) = (store.log_min().0, store.log_end().0);
         let wheel = &mut self.wheel;
         let mut last = None;
-        self.log.recover(from, |at, unit| {
+        let flushed = self.checkpoint.log_flushed;
+        self.log.recover(from, flushed, |at, unit| {
             let size = i64::from(unit.size);
-            let lost = unit.log_offset < 0 || size <= 0 || unit.log_offset + size > log_end;
+            let record_end = unit.log_offset.saturating_add(size);
+            if unit.log_offset < 0 || size <= 0 || record_end > log_end {
+                // Its record is lost; those of the units behind it are too.
+                return Ok(match unit.due_ms {
+                    Some(_) => Found::End,
+                    None => Found::Damage,
+                });
+            }
             // Those of Java have no checksum of their own.
             let ours = unit.due_ms.is_some() || unit.log_offset < log_min;
-            if lost || !ours && queue_offset_of(store, topic, unit)?.is_none() {
-                return Ok(false);
+            if !ours && queue_offset_of(store, topic, unit)?.is_none() {
+                return Ok(Found::Damage);
             }
             last = Some(*unit);
             let known = wheel.slots.get(&unit.slot_ms);
@@ -116,13 +138,29 @@ impl Timer {
                 };
                 wheel.set(unit.slot_ms, slot);
             }
-            Ok(true)
+            Ok(Found::Unit)
         })?;
         Ok(last)
     }
 
-    /// Where to read on in the timer queue: behind the last unit's message, or where the checkpoint says, whichever is later.
-    fn resume(&self, store: &Store, topic: &str, last: Option<Unit>) -> io::Result<i64> {
+    /// What is new is behind the mark also by its position.
+    fn pass_positions(&mut self) {
+        let marked = match self.mark.position {
+            i64::MAX => 0,
+            position => position.saturating_add(UNIT_BYTES as i64),
+        };
+        self.log.skip_to(marked.max(self.checkpoint.log_flushed));
+    }
+
+    /// Where to read on in the timer queue: behind the last unit's message, or where the checkpoint says, whichever is later;
+    /// if units were lost that the checkpoint counts on, where they were.
+    fn resume(
+        &self,
+        store: &Store,
+        topic: &str,
+        last: Option<Unit>,
+        lost: bool,
+    ) -> io::Result<i64> {
         let Some(queue) = store.queue(topic, 0) else {
             return Ok(0);
         };
@@ -130,7 +168,10 @@ impl Timer {
             Some(unit) => queue_offset_of(store, topic, &unit)?.map_or(0, |offset| offset + 1),
             None => 0,
         };
-        let offset = behind_last.max(self.checkpoint.queue_offset);
+        let offset = match lost {
+            true => behind_last,
+            false => behind_last.max(self.checkpoint.queue_offset),
+        };
         let max = queue.max_visible().0;
         Ok(offset.min(max).max(queue.min().0))
     }

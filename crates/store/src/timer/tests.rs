@@ -468,3 +468,87 @@ proptest! {
         run(seed, ops)?;
     }
 }
+
+/// Damages a unit of the first log file.
+fn corrupt(disk: &Arc<SimDisk>, unit: usize) {
+    let disk = Disk::Sim(disk.clone());
+    let config = timer_config();
+    let path = config.log_dir.join(crate::config::file_name(0));
+    let file = disk.open_existing(&path).unwrap();
+    file.write_all_at(&[0xff; 8], unit as u64 * 52 + 20)
+        .unwrap();
+    file.sync_data().unwrap();
+}
+
+/// Ids of what was delivered, sorted.
+fn out(world: &World) -> Vec<i64> {
+    let mut out: Vec<i64> = ids(&world.store, OUT).iter().map(|(id, _)| *id).collect();
+    out.sort_unstable();
+    out
+}
+
+fn pass(world: &mut World, seconds: i64) {
+    for _ in 0..seconds {
+        world.now_ms += 1_000;
+        world.turn().unwrap();
+    }
+}
+
+/// A world in whose slots several messages wait, on disk.
+fn waiting() -> World {
+    let mut world = World::new(1);
+    for delay_ms in [4_100, 4_200, 3_000, 4_300, 4_400, 5_000] {
+        assert!(world.send(delay_ms));
+    }
+    world.turn().unwrap();
+    world.flush().unwrap();
+    world
+}
+
+#[test]
+fn a_damaged_unit_costs_its_message_only() {
+    let mut world = waiting();
+    corrupt(&world.disk, 3);
+    pass(&mut world, 10);
+    assert_eq!(out(&world), [0, 1, 2, 4, 5]);
+
+    let world = waiting();
+    let disk = Disk::Sim(world.disk.clone());
+    disk.remove_file(&timer_config().wheel_path).unwrap();
+    corrupt(&world.disk, 3);
+    let mut world = world.crash(CrashKeep::All);
+    assert!(world.send(5_000));
+    pass(&mut world, 10);
+    assert_eq!(out(&world), [0, 1, 2, 4, 5, 6], "wheel made anew");
+}
+
+#[test]
+fn what_waits_survives_the_loss_of_the_timer_log() {
+    let mut world = waiting();
+    pass(&mut world, 3);
+    assert_eq!(out(&world), [2]);
+    world.flush().unwrap();
+    let disk = Disk::Sim(world.disk.clone());
+    disk.remove_dir_all(&timer_config().log_dir).unwrap();
+    let mut world = world.crash(CrashKeep::All);
+    for after in 0..12 {
+        world.disk.fail(Fault {
+            on: FaultOn::AnyChange,
+            path: String::new(),
+            after,
+            error: FaultError::Io,
+            sticky: true,
+        });
+        let _ = world.turn();
+        world = world.crash(CrashKeep::All);
+    }
+    pass(&mut world, 10);
+    let mut out = out(&world);
+    out.dedup();
+    assert_eq!(out, [0, 1, 2, 3, 4, 5]);
+    world.flush().unwrap();
+    let mut world = world.crash(CrashKeep::All);
+    let before = ids(&world.store, OUT).len();
+    pass(&mut world, 10);
+    assert_eq!(ids(&world.store, OUT).len(), before, "not again");
+}

@@ -187,13 +187,26 @@ impl Wheel {
         self.dirty = self.slots.keys().copied().collect();
     }
 
-    /// What blanks the slots of a span of time that are not in use.
-    pub(crate) fn blanks(&self, from_ms: i64, to_ms: i64) -> Vec<(u64, Vec<u8>)> {
+    /// Where the slots of a span of time are that are not in use, and their bytes; neighbours in one piece, of a block at
+    /// most.
+    pub(crate) fn unused(&self, from_ms: i64, to_ms: i64) -> Vec<(u64, usize)> {
         let turns = (to_ms - from_ms) / self.precision_ms;
-        (0..turns.min(self.slots_total))
-            .map(|turn| from_ms + turn * self.precision_ms)
-            .filter(|slot_ms| !self.slots.contains_key(slot_ms))
-            .map(|slot_ms| (self.place(slot_ms), vec![0; SLOT_BYTES]))
-            .collect()
+        let mut pieces: Vec<(u64, usize)> = Vec::new();
+        for turn in 0..turns.min(self.slots_total) {
+            let slot_ms = from_ms + turn * self.precision_ms;
+            if self.slots.contains_key(&slot_ms) {
+                continue;
+            }
+            let place = self.place(slot_ms);
+            match pieces.last_mut() {
+                Some((at, len))
+                    if *at + *len as u64 == place && *len < limits::TIMER_BLOCK_BYTES =>
+                {
+                    *len += SLOT_BYTES;
+                }
+                _ => pieces.push((place, SLOT_BYTES)),
+            }
+        }
+        pieces
     }
 }
