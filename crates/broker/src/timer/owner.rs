@@ -23,6 +23,9 @@ use crate::topics;
 /// Time before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The year 9999.
+const SLOT_MS_MAX: i64 = 253_402_300_799_000;
+
 /// See the module's first line.
 pub(crate) struct Owner {
     broker: Arc<Broker>,
@@ -36,6 +39,8 @@ pub(crate) struct Owner {
     flush_at: Instant,
     /// Something fails; logged once.
     failing: bool,
+    /// The same of flushes.
+    flush_failing: bool,
     pause_until: Option<Instant>,
 }
 
@@ -90,6 +95,7 @@ impl Owner {
             job: None,
             flush_at: monotonic() + settings.flush_interval,
             failing: false,
+            flush_failing: false,
             pause_until: None,
             broker: broker.clone(),
         })
@@ -212,10 +218,15 @@ impl Owner {
 
     /// Remembers what calls other messages off.
     fn call_off(&mut self) -> io::Result<()> {
-        for delete in self.timer.take_deletes() {
-            let record = self.broker.store.record_at(delete.log_offset);
-            let Some(record) = record.map_err(|error| error.0)? else {
-                continue;
+        let mut deletes = self.timer.take_deletes().into_iter();
+        while let Some(delete) = deletes.next() {
+            let record = match self.broker.store.record_at(delete.log_offset) {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(error) => {
+                    self.timer.put_back_deletes(deletes.chain([delete]));
+                    return Err(error.0);
+                }
             };
             let outline = Outline::decode(&record).ok();
             let key = outline.as_ref().and_then(|outline| {
@@ -381,7 +392,7 @@ impl Owner {
         let flush = match self.timer.start_flush(&self.broker.store, now_ms) {
             Ok(Some(flush)) => flush,
             Ok(None) => return,
-            Err(error) => return self.note(Err(error)),
+            Err(error) => return self.flush_failed(TimerFlushError::Write(error)),
         };
         let store = self.broker.store.clone();
         self.job = Some(Job::Files(tokio::spawn(async move {
@@ -417,7 +428,11 @@ impl Owner {
                 let done = job.await;
                 self.job = None;
                 match done {
-                    Ok(Ok(())) => {}
+                    Ok(Ok(())) => {
+                        if std::mem::take(&mut self.flush_failing) {
+                            tracing::info!("the timer's files are flushed again");
+                        }
+                    }
                     Ok(Err(error)) => self.flush_failed(error),
                     Err(error) => std::panic::resume_unwind(Box::new(error)),
                 }
@@ -440,7 +455,9 @@ impl Owner {
     }
 
     fn flush_failed(&mut self, error: TimerFlushError) {
-        tracing::error!(%error, "the timer's files could not be flushed");
+        if !std::mem::replace(&mut self.flush_failing, true) {
+            tracing::error!(%error, "the timer's files can't be flushed; will keep trying");
+        }
         self.timer.flush_failed(&error);
     }
 
@@ -478,7 +495,9 @@ impl Owner {
 
     async fn rewind(mut self) -> Owner {
         self.quiet().await;
-        tracing::warn!("the clock was set back: timed messages wait for it");
+        if !self.failing {
+            tracing::warn!("the clock was set back: timed messages wait for it");
+        }
         let run = move || {
             let now_ms = self.broker.clock.now_ms();
             self.called_off.clear();
@@ -496,9 +515,17 @@ impl Owner {
     }
 
     async fn close(mut self) {
-        if tokio::time::timeout(PAUSE, self.quiet()).await.is_err() {
-            // The log can't be flushed: it is sealed, and what the files say is safe as it is.
-            return;
+        // So that the flush under way ends, well or not. A sealed log leaves the files as they are: what they say is safe.
+        let store = self.broker.store.clone();
+        let flushed = tokio::task::spawn_blocking(move || store.flush());
+        match flushed.await {
+            Ok(flushed) => {
+                self.quiet().await;
+                if flushed.is_err() {
+                    return;
+                }
+            }
+            Err(error) => std::panic::resume_unwind(Box::new(error)),
         }
         let close = move || {
             let now_ms = self.broker.clock.now_ms();
@@ -525,7 +552,7 @@ fn note(message: &mut Message, name: &str, value: i64) {
 /// to be for nowhere.
 fn message_of(outline: &Outline<'_>) -> Option<TimerMessage> {
     let find = |name| properties::find(outline.properties, name);
-    let slot_ms = find(properties::TIMER_OUT_MS).and_then(|slot_ms| slot_ms.parse().ok());
+    let slot_ms = find(properties::TIMER_OUT_MS).and_then(|slot_ms| slot_ms.parse::<i64>().ok());
     let rolled = find(properties::TIMER_ROLL_TIMES).is_some();
     let asked = super::asked(outline.properties);
     let due_ms = asked.and_then(|(property, value)| {
@@ -537,7 +564,8 @@ fn message_of(outline: &Outline<'_>) -> Option<TimerMessage> {
         queue_offset: outline.queue_offset,
         log_offset: outline.log_offset,
         size: i32::try_from(outline.size).ok()?,
-        slot_ms: slot_ms.unwrap_or(0),
+        // Nothing later is meant, and sums with it do not overflow.
+        slot_ms: slot_ms.unwrap_or(0).clamp(0, SLOT_MS_MAX),
         due_ms,
         delete: find(properties::TIMER_DEL_UNIQKEY).is_some(),
         topic_hash: find(properties::REAL_TOPIC).map_or(0, java_hash),

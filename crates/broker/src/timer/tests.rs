@@ -6,7 +6,7 @@ use protocol::codes::request;
 use protocol::properties;
 use protocol::record::Record;
 use remoting::Reply;
-use store::disk::{CrashKeep, SimDisk};
+use store::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 
 use crate::Config;
 use crate::message::Message;
@@ -348,6 +348,35 @@ async fn a_message_is_called_off_though_all_was_late() {
         .await;
     let sim = fixture.stop().await;
     let fixture = Fixture::on(sim, config()).await;
+    fixture.clock.advance(60_000);
+    assert_eq!(await_count(&fixture, 1).await, ["b"]);
+    settle().await;
+    assert_eq!(delivered(&fixture), ["b"]);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_is_called_off_though_that_could_not_be_read_at_once() {
+    let fixture = Fixture::with(recallable).await;
+    let client = fixture.client().await;
+    let reply = send(&client, "a", &[("TIMER_DELAY_MS", "5000")]).await;
+    send(&client, "b", &[("TIMER_DELAY_MS", "5000")]).await;
+    let handle = field(&reply, "recallHandle").unwrap();
+    let fields = [("topic", "Orders"), ("recallHandle", handle.as_str())];
+    client
+        .check(request::RECALL_MESSAGE, &fields, "", (0, ""))
+        .await;
+    settle().await;
+    let sim = fixture.stop().await;
+    let fixture = Fixture::on(sim, config()).await;
+    settle().await;
+    fixture.sim.fail(Fault {
+        on: FaultOn::Read,
+        path: "commitlog".to_owned(),
+        after: 0,
+        error: FaultError::Io,
+        sticky: false,
+    });
     fixture.clock.advance(60_000);
     assert_eq!(await_count(&fixture, 1).await, ["b"]);
     settle().await;
