@@ -1,7 +1,5 @@
 //! PULL 11 and 361: who may read what, the read, and the hold of those who wait for a message.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -370,12 +368,22 @@ fn hold(broker: &Arc<Broker>, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read
         tokio::select! {
             biased;
             offset = pull.reset(&holder, resets) => pull.answer_reset(&holder, reply, offset),
-            read = pull.wait(&holder.store, deadline, stopped) => match read {
+            () = stopped => refuse(reply, &stopping().into()),
+            read = pull.wait(&holder.store, deadline) => match read {
                 Ok(read) => pull.answer(&holder, reply, read),
                 Err(refusal) => refuse(reply, &refusal.into()),
             }
         }
     });
+}
+
+/// A client that is told so asks again after some seconds. Told that nothing came it would ask at once, and the end of the
+/// connection may make Apache's client wait 30 s for an answer (it forgets what it asked on a connection it has replaced).
+fn stopping() -> Refusal {
+    Refusal::new(
+        response::SERVICE_NOT_AVAILABLE,
+        "the broker is shutting down",
+    )
 }
 
 impl Pull {
@@ -416,20 +424,13 @@ impl Pull {
 
     /// Reads once there is something to read, or at the deadline. Messages the filter leaves out are stepped over while
     /// waiting; the client hears of them soon, so that its offset moves on.
-    async fn wait(
-        &self,
-        store: &Store,
-        mut deadline: Instant,
-        stopped: impl Future<Output = ()>,
-    ) -> Result<Read, Refusal> {
-        let mut stopped = pin!(stopped);
+    async fn wait(&self, store: &Store, mut deadline: Instant) -> Result<Read, Refusal> {
         let mut from = self.from;
         let mut skipped = None;
         loop {
             let arrived = tokio::select! {
                 () = self.queue.arrival(from) => true,
                 () = tokio::time::sleep_until(deadline) => false,
-                () = &mut stopped => false,
             };
             if let (false, Some(read)) = (arrived, skipped.take()) {
                 return Ok(read);

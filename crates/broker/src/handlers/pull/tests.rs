@@ -273,7 +273,12 @@ async fn a_stop_answers_those_who_wait() {
     let waiting = held(&client, &[("queueOffset", Some("1"))]);
     until("it is held", || fixture.broker().holds.count() == 1).await;
     let stopping = tokio::spawn(fixture.stop());
-    assert_eq!(waiting.await.unwrap().code, 19);
+    let answer = waiting.await.unwrap();
+    assert_eq!(answer.code, 14);
+    assert_eq!(
+        answer.remark.as_deref(),
+        Some("the broker is shutting down")
+    );
     drop(client);
     stopping.await.unwrap();
 }
