@@ -408,6 +408,11 @@ fn background(
     failed: watch::Sender<Option<String>>,
 ) -> std::io::Result<Background> {
     let mut background = Background::new(failed);
+    // Before anything that may store timed messages: it tells how slots are cut.
+    let enabled = broker.config.timer.enabled;
+    let timer = enabled
+        .then(|| timer::owner::Owner::open(broker))
+        .transpose()?;
     for level in 1..=broker.config.store.delay_levels_ms.len() as i32 {
         background.start("delay", |stopped| {
             delay::deliver::run(broker.clone(), level, stopped)
@@ -417,8 +422,7 @@ fn background(
         owner::run(broker.clone(), stopped)
     });
     background.start("revive", |stopped| revive::run(broker.clone(), stopped));
-    if broker.config.timer.enabled {
-        let timer = timer::owner::Owner::open(broker)?;
+    if let Some(timer) = timer {
         background.start("timer", |stopped| timer.run(stopped));
     }
     Ok(background)

@@ -1,6 +1,7 @@
 //! Messages for any time: where they wait, and what senders must know about that. [`owner`] moves them.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use protocol::codes::response;
@@ -68,6 +69,8 @@ impl Default for TimerSettings {
 #[derive(Default)]
 pub(crate) struct TimerState {
     pub(crate) lateness: Lateness,
+    /// What slots are cut into, once the files were opened: they keep theirs while messages wait.
+    precision_ms: OnceLock<i64>,
     /// Messages of each slot, where there is a limit to them.
     counts: Mutex<BTreeMap<i64, i32>>,
 }
@@ -190,7 +193,8 @@ impl Broker {
 
     /// The slot of what is due at a time: it ends then, or up to a precision later.
     fn timer_slot(&self, due_ms: i64) -> i64 {
-        let precision_ms = self.config.timer.precision_ms;
+        let opened_ms = self.timer.precision_ms.get();
+        let precision_ms = *opened_ms.unwrap_or(&self.config.timer.precision_ms);
         (due_ms - 1).div_euclid(precision_ms) * precision_ms
     }
 }
@@ -213,6 +217,10 @@ impl TimerState {
     /// How many messages slots have now.
     fn count(&self, slots: impl IntoIterator<Item = (i64, i32)>) {
         self.counts.lock().extend(slots);
+    }
+
+    fn cut_into(&self, precision_ms: i64) {
+        let _ = self.precision_ms.set(precision_ms);
     }
 
     fn forget_before(&self, slot_ms: i64) {

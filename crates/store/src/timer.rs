@@ -53,7 +53,7 @@ pub struct TimerConfig {
     pub checkpoint_path: PathBuf,
     /// `mappedFileSizeTimerLog`.
     pub log_file_bytes: u64,
-    /// `timerPrecisionMs`.
+    /// `timerPrecisionMs`, of files to be made.
     pub precision_ms: i64,
     /// `timerRollWindowSlot`: messages due later are put back into the queue on the way.
     pub roll_window_slots: i64,
@@ -183,7 +183,8 @@ impl Timer {
         QueueOffset(self.queue_offset)
     }
 
-    fn precision_ms(&self) -> i64 {
+    /// What slots are cut into: as the files are, whatever is configured by now, while messages wait in them.
+    pub fn precision_ms(&self) -> i64 {
         self.config.precision_ms
     }
 

@@ -83,6 +83,7 @@ impl Owner {
             ..TimerConfig::new(&broker.config.store.root)
         };
         let timer = Timer::open(config, &broker.store, topics::TIMER)?;
+        broker.timer.cut_into(timer.precision_ms());
         let queue = broker.store.queue_or_create(topics::TIMER, 0);
         if settings.slot_messages_max < i32::MAX {
             broker.timer.count(timer.slot_counts());

@@ -12,6 +12,7 @@
 //! | 64 | 16 | mark: all due by a time (ms), and at that time all up to a position of the timer log, has been delivered, durably |
 //! | 80 | 16 | mark: the same, as far as the messages are not lost with the end of the log |
 //! | 96 | 8 | log end that the second mark needs |
+//! | 104 | 8 | precision, ms: what the slots of the wheel and of the units are cut into |
 //!
 //! All within one sector, so a torn write leaves the old or the new; 4096 bytes long.
 
@@ -24,7 +25,7 @@ use crate::disk::{Disk, File};
 const FILE_BYTES: u64 = 4096;
 const JAVA_BYTES: usize = 56;
 const EXTRA_MAGIC: [u8; 4] = *b"SKYT";
-const BYTES: usize = 104;
+const BYTES: usize = 112;
 
 /// Messages are delivered in this order: by time, then by position in the timer log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,7 @@ pub(crate) struct Extra {
     pub(crate) durable: Mark,
     pub(crate) fresh: Mark,
     pub(crate) fresh_log_end: i64,
+    pub(crate) precision_ms: i64,
 }
 
 impl TimerCheckpoint {
@@ -99,8 +101,9 @@ impl TimerCheckpoint {
                 durable: mark(64)?,
                 fresh: mark(80)?,
                 fresh_log_end: long(96)?,
+                precision_ms: long(104)?,
             };
-            ours.then_some(extra)
+            (ours && extra.precision_ms > 0).then_some(extra)
         };
         Some(TimerCheckpoint {
             read_ms: long(0)?,
@@ -136,6 +139,7 @@ impl TimerCheckpoint {
                 extra.fresh.due_ms,
                 extra.fresh.position,
                 extra.fresh_log_end,
+                extra.precision_ms,
             ];
             for (index, long) in longs.iter().enumerate() {
                 put(64 + index * 8, &long.to_be_bytes());

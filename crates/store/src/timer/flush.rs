@@ -134,6 +134,7 @@ impl Timer {
             durable: self.durable,
             fresh,
             fresh_log_end: self.mark_log_end,
+            precision_ms: self.precision_ms(),
         });
         let bytes = self.checkpoint.encode();
         self.checkpoint_file()?.write_all_at(&bytes, 0)

@@ -37,6 +37,10 @@ impl Timer {
                 (mark, mark, log_end)
             }
         };
+        let wanted_ms = config.precision_ms;
+        if let Some(extra) = &checkpoint.extra {
+            config.precision_ms = extra.precision_ms;
+        }
         let log = TimerLog::open(&disk, config.log_dir.clone(), config.log_file_bytes)?;
         let wheel = Wheel::new(
             &disk,
@@ -77,6 +81,7 @@ impl Timer {
             timer.checkpoint.master_queue_offset = timer.queue_offset;
             timer.checkpoint.log_flushed = timer.log.end();
         }
+        timer.cut(wanted_ms, store, topic)?;
         if is_there || !timer.log.is_empty() {
             timer.moved = true;
             timer.write_checkpoint()?;
@@ -141,6 +146,29 @@ impl Timer {
             Ok(Found::Unit)
         })?;
         Ok(last)
+    }
+
+    /// Takes the precision that is configured now, if nothing waits that was cut otherwise.
+    fn cut(&mut self, wanted_ms: i64, store: &Store, topic: &str) -> io::Result<()> {
+        let precision_ms = self.precision_ms();
+        if wanted_ms == precision_ms {
+            return Ok(());
+        }
+        let queue_end = store
+            .queue(topic, 0)
+            .map_or(0, |queue| queue.max_visible().0);
+        if !self.wheel.slots.is_empty() || self.queue_offset < queue_end {
+            tracing::warn!(
+                wanted_ms,
+                precision_ms,
+                "timerPrecisionMs stays as it was: timed messages wait in slots of that length"
+            );
+            return Ok(());
+        }
+        self.wheel.cut_anew(wanted_ms)?;
+        self.config.precision_ms = wanted_ms;
+        self.horizon_ms = self.read_ms();
+        Ok(())
     }
 
     /// What is new is behind the mark also by its position.

@@ -122,6 +122,20 @@ impl Wheel {
         self.dirty.remove(&slot_ms);
     }
 
+    /// Begins again with other slots; the file's are gone first.
+    pub(crate) fn cut_anew(&mut self, precision_ms: i64) -> io::Result<()> {
+        self.clear();
+        self.file = None;
+        if self.disk.exists(&self.path) {
+            self.disk.remove_file(&self.path)?;
+            self.path
+                .parent()
+                .map_or(Ok(()), |dir| self.disk.sync_dir(dir))?;
+        }
+        self.precision_ms = precision_ms;
+        Ok(())
+    }
+
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
         self.slots.clear();
