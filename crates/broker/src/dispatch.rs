@@ -69,9 +69,7 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         }
         request::CONSUMER_SEND_MSG_BACK => send_back::send_back(broker, request),
         request::END_TRANSACTION => transaction::end(broker, request),
-        request::RESUME_CHECK_HALF_MESSAGE => {
-            answer(request, |request| transaction::resume(broker, request))
-        }
+        request::RESUME_CHECK_HALF_MESSAGE => transaction::resume(broker, request),
         request::QUERY_MESSAGE => answer(request, |request| query::query(broker, request)),
         request::VIEW_MESSAGE_BY_ID => answer(request, |request| query::view(broker, request)),
         request::RECALL_MESSAGE => recall::recall(broker, request),

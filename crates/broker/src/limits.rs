@@ -55,6 +55,8 @@ pub const ENDS_MAX: usize = 100_000;
 pub const HALVES_SPAN_MIN: i64 = 65_536;
 /// An open half message is moved there after this too, so that no file of the log need be kept for its sake.
 pub const HALF_STAYS_MS_MAX: i64 = 600_000;
+/// Half messages of which is remembered that they were put aside; a later commit of another one is refused.
+pub const ASIDE_MAX: usize = 100_000;
 /// Room that a half message's properties must leave for what is noted there when its producer is asked.
 pub const HALF_PROPERTIES_SPARE: usize = 128;
 

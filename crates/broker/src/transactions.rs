@@ -22,6 +22,7 @@ use crate::lateness::Lateness;
 use crate::limits;
 use crate::metadata::MetadataFile;
 
+mod aside;
 pub(crate) mod half;
 pub(crate) mod ops;
 pub(crate) mod owner;
@@ -41,6 +42,7 @@ pub(crate) struct End {
     pub(crate) at: i64,
     pub(crate) origin: i64,
     pub(crate) log_offset: LogOffset,
+    pub(crate) unique_key: Option<String>,
     pub(crate) commit: bool,
     pub(crate) reply: ReplyTo,
 }
@@ -51,6 +53,7 @@ pub(crate) struct Transactions {
     bell: Notify,
     open: AtomicUsize,
     counts: Mutex<Counts>,
+    pub(crate) aside: Mutex<aside::Aside>,
     file: MetadataFile,
     pub(crate) lateness: Lateness,
 }
@@ -76,6 +79,7 @@ impl Transactions {
             bell: Notify::new(),
             open: AtomicUsize::new(0),
             counts: Mutex::default(),
+            aside: Mutex::default(),
             file,
             lateness: Lateness::default(),
         }

@@ -386,7 +386,7 @@ fn push(
 }
 
 /// Whether one more transaction may begin.
-fn may_begin(broker: &Broker) -> Result<(), Refusal> {
+pub(super) fn may_begin(broker: &Broker) -> Result<(), Refusal> {
     if broker.config.reject_transactions {
         return Err(Unacceptable::TransactionForbidden(broker.identity.host()).into());
     }

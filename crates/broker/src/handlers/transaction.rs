@@ -1,5 +1,7 @@
 //! END_TRANSACTION 37 and RESUME_CHECK_HALF_MESSAGE 323: what producers and operators say about half messages.
 
+use std::sync::Arc;
+
 use protocol::codes::response;
 use protocol::command::{HeaderError, NoHeader};
 use protocol::headers::transaction::{EndTransaction, ResumeCheckHalfMessage};
@@ -7,9 +9,10 @@ use protocol::message_id::MessageId;
 use protocol::properties;
 use protocol::record::{Record, sys_flag};
 use protocol::{LogOffset, QueueOffset};
-use remoting::Request;
+use remoting::{Body, ReplyTo, Request};
 
-use super::Answer;
+use super::later;
+use super::send::may_begin;
 use crate::broker::Broker;
 use crate::limits;
 use crate::message::Message;
@@ -59,6 +62,7 @@ struct Decision {
     at: i64,
     origin: i64,
     log_offset: LogOffset,
+    unique_key: Option<String>,
     commit: bool,
 }
 
@@ -81,6 +85,7 @@ pub(crate) fn end(broker: &Broker, request: Request) {
         at: decision.at,
         origin: decision.origin,
         log_offset: decision.log_offset,
+        unique_key: decision.unique_key,
         commit: decision.commit,
         reply: request.into_reply(),
     };
@@ -89,12 +94,8 @@ pub(crate) fn end(broker: &Broker, request: Request) {
             "[OVERLOAD]system busy, start flow control for a while: {} transactions to end already, or the broker is about to stop",
             limits::ENDS_MAX
         );
-        end.reply.send(
-            response::SYSTEM_BUSY,
-            Some(&remark),
-            &NoHeader,
-            remoting::Body::None,
-        );
+        end.reply
+            .send(response::SYSTEM_BUSY, Some(&remark), &NoHeader, Body::None);
     }
 }
 
@@ -147,12 +148,41 @@ fn read(broker: &Broker, request: &Request) -> Result<Option<Decision>, Wrong> {
         at: half.queue_offset.0,
         origin: facts.origin.unwrap_or(half.queue_offset.0),
         log_offset,
+        unique_key: facts.unique_key.map(str::to_owned),
         commit,
     }))
 }
 
 /// 323: a message that was put aside because nobody ended it becomes a half message again.
-pub(crate) fn resume(broker: &Broker, request: &Request) -> Result<Answer<NoHeader>, Refusal> {
+pub(crate) fn resume(broker: &Arc<Broker>, request: Request) {
+    let mut half = match put_aside(broker, &request) {
+        Ok(half) => half,
+        Err(refusal) => return request.refuse(refusal.code, &refusal.remark),
+    };
+    let origin = half.property(properties::TRAN_PREPARED_QUEUE_OFFSET);
+    let origin = origin.and_then(|origin| origin.parse::<i64>().ok());
+    half.remove(properties::TRAN_PREPARED_QUEUE_OFFSET);
+    half.set(properties::TRANSACTION_CHECK_TIMES, "0");
+    let shared = broker.clone();
+    let put = async move {
+        // From now on it is this half message that is committed.
+        let take = |origin| Some((origin, shared.transactions.aside.lock().take(origin)?));
+        let taken = origin.and_then(take);
+        let put = shared.put_durably(vec![half]).await;
+        if let (Err(_), Some((origin, place))) = (&put, taken) {
+            shared.transactions.aside.lock().insert(origin, place);
+        }
+        put.map(|_| ()).map_err(Refusal::from)
+    };
+    let done = |reply: ReplyTo, ()| {
+        reply.send(response::SUCCESS, None, &NoHeader, Body::None);
+    };
+    later(broker, request, put, NoHeader, done);
+}
+
+/// The message of a request to resume it, as a half message.
+fn put_aside(broker: &Broker, request: &Request) -> Result<Message, Refusal> {
+    may_begin(broker)?;
     let header: ResumeCheckHalfMessage<'_> = request.header()?;
     let text = header.msg_id.map(|id| id.to_str()).unwrap_or_default();
     let failed = |why: String| {
@@ -168,13 +198,9 @@ pub(crate) fn resume(broker: &Broker, request: &Request) -> Result<Answer<NoHead
         .and_then(|bytes| Some(Record::decode(bytes, false).ok()?.record))
         .filter(|record| record.topic == topics::CHECKED_TOO_OFTEN)
         .ok_or_else(|| failed(format!("no message of {} there", topics::CHECKED_TOO_OFTEN)))?;
-    let mut half = Message {
+    Ok(Message {
         topic: topics::HALF.to_owned(),
         queue_id: 0,
         ..Message::of(&record)
-    };
-    half.remove(properties::TRAN_PREPARED_QUEUE_OFFSET);
-    half.set(properties::TRANSACTION_CHECK_TIMES, "0");
-    broker.put(vec![half])?;
-    Ok(Answer::done())
+    })
 }

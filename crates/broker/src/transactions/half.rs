@@ -153,11 +153,14 @@ pub(crate) fn copy(half: &Record<'_>, origin: i64, checked: bool) -> Message {
     message
 }
 
-/// The same message where those are put that nobody could say anything about.
-pub(crate) fn put_aside(half: &Record<'_>) -> Message {
-    Message {
+/// The same message where those are put that nobody could say anything about. It says of what it was made, for a late commit.
+pub(crate) fn put_aside(half: &Record<'_>, origin: i64) -> Message {
+    let mut message = Message {
         topic: topics::CHECKED_TOO_OFTEN.to_owned(),
         queue_id: 0,
+        prepared_transaction_offset: half.log_offset.0,
         ..Message::of(half)
-    }
+    };
+    message.set(properties::TRAN_PREPARED_QUEUE_OFFSET, &origin.to_string());
+    message
 }

@@ -72,6 +72,23 @@ struct Commit {
     end: LogOffset,
 }
 
+/// An end that is to be written.
+struct Decided {
+    what: What,
+    /// What it delivers.
+    message: Option<Message>,
+    reply: ReplyTo,
+}
+
+/// What ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// The half message at a queue offset.
+    Open(i64),
+    /// The one with this origin that was put aside there.
+    Aside(i64, LogOffset),
+}
+
 /// What is to happen to a half message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plan {
@@ -232,70 +249,127 @@ impl Owner {
         let mut decided = Vec::new();
         let mut bytes = 0;
         let mut taken = HashSet::new();
+        let mut again = false;
         for end in ends {
-            match self.table.find(end.at, end.origin) {
-                Place::Ahead => self.waiting.push(end),
-                Place::Open(at) if taken.insert(at) => {
-                    let message = match end.commit {
-                        true => match self.committed_message(&end, at) {
-                            Ok(message) => Some(message),
-                            Err(refusal) => {
-                                refuse(end.reply, &refusal);
-                                continue;
-                            }
-                        },
-                        false => None,
-                    };
-                    bytes += message.as_ref().map_or(0, |message| message.body.len());
-                    decided.push((at, message, end.reply));
-                    if bytes > PUT_BYTES {
-                        bytes = 0;
-                        self.put_ends(std::mem::take(&mut decided));
+            let what = match self.table.find(end.at, end.origin) {
+                Place::Ahead => {
+                    self.waiting.push(end);
+                    continue;
+                }
+                Place::Open(at) => What::Open(at),
+                Place::Gone => {
+                    let place = self.broker.transactions.aside.lock().take(end.origin);
+                    match place {
+                        Some(place) => What::Aside(end.origin, place),
+                        // The end that took it may be just about to be written.
+                        None if taken.contains(&end.origin) => What::Open(end.origin),
+                        None => {
+                            self.answer_late(end);
+                            continue;
+                        }
                     }
                 }
-                // Apache commits again, and what was rolled back too.
-                Place::Open(_) | Place::Gone => {
-                    let remark = "it has been ended before, nothing was done";
-                    end.reply
-                        .send(response::SUCCESS, Some(remark), &NoHeader, Body::None);
-                }
+            };
+            let (What::Open(at) | What::Aside(at, _)) = what;
+            // What the first one comes to is known when it is written.
+            if !taken.insert(at) {
+                self.undecided(what);
+                self.waiting.push(end);
+                again = true;
+                continue;
+            }
+            let message = match end.commit {
+                true => match self.committed_message(&end, what) {
+                    Ok(message) => Some(message),
+                    Err(refusal) => {
+                        self.undecided(what);
+                        refuse(end.reply, &refusal);
+                        continue;
+                    }
+                },
+                false => None,
+            };
+            bytes += message.as_ref().map_or(0, |message| message.body.len());
+            decided.push(Decided {
+                what,
+                message,
+                reply: end.reply,
+            });
+            if bytes > PUT_BYTES {
+                bytes = 0;
+                self.put_ends(std::mem::take(&mut decided));
             }
         }
         if !decided.is_empty() {
             self.put_ends(decided);
         }
-        !self.broker.transactions.is_idle()
+        again || !self.broker.transactions.is_idle()
     }
 
-    /// The message to deliver, made of the half message that was named; `at` is its newest copy.
-    fn committed_message(&self, end: &End, at: i64) -> Result<Message, Refusal> {
+    /// Answers an end of what is not open any more. Apache commits again, and what was rolled back too.
+    fn answer_late(&self, end: End) {
+        if end.commit && self.broker.transactions.aside.lock().forgot_some() {
+            let refusal = Refusal::new(
+                response::ILLEGAL_OPERATION,
+                format!(
+                    "the half message at {} has been ended before, or it was put aside long ago: see {}, nothing was done",
+                    end.log_offset,
+                    topics::CHECKED_TOO_OFTEN
+                ),
+            );
+            return refuse(end.reply, &refusal);
+        }
+        let remark = "it has been ended before, nothing was done";
+        self.answer(vec![end.reply], Some(remark));
+    }
+
+    /// The message to deliver, made of the newest copy of the half message: what was named is only what a client says.
+    fn committed_message(&self, end: &End, what: What) -> Result<Message, Refusal> {
+        let (place, at) = match what {
+            What::Open(at) => (
+                self.table.get(at).map(|half| LogOffset(half.log_offset)),
+                at,
+            ),
+            What::Aside(origin, place) => (Some(place), origin),
+        };
         let gone = || {
             Refusal::system(format!(
-                "Find prepared transaction message failed: nothing at {} any more",
-                end.log_offset
+                "Find prepared transaction message failed: the half message {at} is not in the log any more"
             ))
         };
-        let record = self.broker.store.record_at(end.log_offset);
+        let place = place.ok_or_else(gone)?;
+        let record = self.broker.store.record_at(place);
         let record = record.map_err(|error| Refusal::system(error.to_string()))?;
         let record = record.ok_or_else(gone)?;
-        let decoded = Record::decode(&record, false).map_err(|_| gone())?;
-        let newest = self
-            .table
-            .get(at)
-            .map_or(end.log_offset.0, |half| half.log_offset);
-        half::committed(&decoded.record, newest)
+        let record = Record::decode(&record, false).map_err(|_| gone())?.record;
+        let key = Facts::of(record.properties).unique_key;
+        if key != end.unique_key.as_deref() {
+            return Err(Refusal::system(format!(
+                "Find prepared transaction message failed: what is at {} is not the half message {at}",
+                end.log_offset
+            )));
+        }
+        let made_of = match what {
+            What::Open(_) => record.log_offset.0,
+            What::Aside(..) => record.prepared_transaction_offset,
+        };
+        half::committed(&record, made_of)
             .ok_or_else(|| Refusal::system("the half message does not say for which topic it is"))
     }
 
     /// Writes what was decided, and answers.
-    fn put_ends(&mut self, decided: Vec<(i64, Option<Message>, ReplyTo)>) {
-        let messages = decided.iter().filter_map(|(_, message, _)| message.clone());
-        let ended: Vec<i64> = decided.iter().map(|(at, ..)| *at).collect();
+    fn put_ends(&mut self, decided: Vec<Decided>) {
+        let messages = decided.iter().filter_map(|one| one.message.clone());
+        let ended = decided.iter().filter_map(|one| match one.what {
+            What::Open(at) => Some(at),
+            What::Aside(..) => None,
+        });
+        let ended: Vec<i64> = ended.collect();
         match self.put(messages.collect(), &ended) {
             Ok(_) => {
                 ended.iter().for_each(|at| self.ended(*at));
-                let replies = decided.into_iter().map(|(_, _, reply)| reply);
-                self.answer(replies.collect());
+                let replies = decided.into_iter().map(|one| one.reply);
+                self.answer(replies.collect(), None);
             }
             // Find out whose fault it is.
             Err(error) if decided.len() > 1 && is_about_one(&error) => {
@@ -305,10 +379,18 @@ impl Owner {
             }
             Err(error) => {
                 let refusal = Refusal::from(error);
-                for (_, _, reply) in decided {
-                    refuse(reply, &refusal);
+                for one in decided {
+                    self.undecided(one.what);
+                    refuse(one.reply, &refusal);
                 }
             }
+        }
+    }
+
+    /// The end that was to be written was not.
+    fn undecided(&self, what: What) {
+        if let What::Aside(origin, place) = what {
+            self.broker.transactions.aside.lock().insert(origin, place);
         }
     }
 
@@ -350,8 +432,10 @@ impl Owner {
     }
 
     /// Answers those who wait for one, when their decision is as safe as the flush mode says.
-    fn answer(&self, mut replies: Vec<ReplyTo>) {
-        let done = |reply: ReplyTo| reply.send(response::SUCCESS, None, &NoHeader, Body::None);
+    fn answer(&self, mut replies: Vec<ReplyTo>, remark: Option<&'static str>) {
+        let done = move |reply: ReplyTo| {
+            reply.send(response::SUCCESS, remark, &NoHeader, Body::None);
+        };
         if !self.broker.config.store.sync_flush {
             return replies.into_iter().for_each(done);
         }
@@ -372,7 +456,7 @@ impl Owner {
                         .into_iter()
                         .for_each(|reply| refuse(reply, &refusal));
                 }
-                // Apache says so too when the flush takes too long.
+                // What takes too long to flush may yet be lost: then the half message is open again, and asked after.
                 _ => replies.into_iter().for_each(done),
             }
         });
@@ -436,7 +520,7 @@ impl Owner {
             .checks
             .is_some_and(|checks| checks >= self.rules.checks_max);
         Some(match is_due {
-            true if too_old || too_often => (Plan::PutAside, half::put_aside(&record)),
+            true if too_old || too_often => (Plan::PutAside, half::put_aside(&record, half.origin)),
             true => {
                 let copy = half::copy(&record, half.origin, true);
                 (Plan::Copy(Move::Ask), copy)
@@ -460,9 +544,9 @@ impl Owner {
         let messages = planned.iter().map(|(_, _, message)| message.clone());
         let left: Vec<i64> = planned.iter().map(|(at, ..)| *at).collect();
         match self.put(messages.collect(), &left) {
-            Ok(_) => {
-                for (at, plan, message) in planned {
-                    self.planned(at, plan, &message, now_ms);
+            Ok(appended) => {
+                for ((at, plan, message), (place, _)) in planned.into_iter().zip(appended.entries) {
+                    self.planned(at, plan, &message, place, now_ms);
                 }
             }
             Err(error) if planned.len() > 1 && is_about_one(&error) => {
@@ -483,12 +567,16 @@ impl Owner {
     }
 
     /// What was planned is in the log.
-    fn planned(&mut self, at: i64, plan: Plan, message: &Message, now_ms: i64) {
+    fn planned(&mut self, at: i64, plan: Plan, message: &Message, place: LogOffset, now_ms: i64) {
         let due_ms = self.table.get(at).map_or(now_ms, |half| half.due_ms);
         match plan {
             Plan::Copy(why) => self.table.moving(at, why),
             Plan::PutAside => {
                 let facts = Facts::of(&message.properties);
+                let origin = self.table.get(at).map_or(at, |half| half.origin);
+                let mut aside = self.broker.transactions.aside.lock();
+                aside.insert(origin, place);
+                drop(aside);
                 self.put_aside(at, &facts);
             }
         }

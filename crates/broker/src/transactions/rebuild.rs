@@ -10,15 +10,26 @@ use protocol::{LogOffset, QueueOffset};
 use store::{Queue, ReadError, ReadLimits};
 
 use super::GROUP;
+use super::aside::Aside;
 use super::half::Facts;
 use super::ops::{Ended, Written};
-use super::owner::{Owner, READ_LIMITS, named};
+use super::owner::{Owner, READ_LIMITS, What, named};
 use super::table::Table;
+use crate::message::PutError;
 use crate::topics;
 
 /// A committed message may be in the log without its op message: a power cut may come between the two, and Apache writes the
 /// one seconds after the other. So the last part of the log is searched for them.
 const LOOK_BACK_BYTES: i64 = 64 << 20;
+
+/// Why the state is not known yet.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RebuildError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Put(#[from] PutError),
+}
 
 impl Owner {
     pub(super) async fn rebuild_until_it_works(&mut self) {
@@ -33,7 +44,7 @@ impl Owner {
         }
     }
 
-    pub(super) async fn rebuild(&mut self) -> Result<(), ReadError> {
+    pub(super) async fn rebuild(&mut self) -> Result<(), RebuildError> {
         let from = self.start_of(&self.halves);
         let to = self.halves.max_visible();
         self.table = Table::from(from.0);
@@ -42,8 +53,7 @@ impl Owner {
         self.read_halves(to, &ended).await?;
         let delivered = self.delivered().await?;
         for batch in delivered.chunks(1_024) {
-            // If it can't be written it is found again at the next start.
-            let _ = self.put(Vec::new(), batch);
+            self.put(Vec::new(), batch)?;
             for at in batch {
                 self.table.end(*at);
             }
@@ -146,20 +156,21 @@ impl Owner {
         Ok(Some(read.records))
     }
 
-    /// Open half messages whose committed message is in the log already.
-    async fn delivered(&self) -> Result<Vec<i64>, ReadError> {
-        let open: HashMap<i64, i64> = self
-            .table
-            .iter()
-            .map(|(at, half)| (half.log_offset, at))
-            .collect();
-        if open.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// Open half messages whose committed message is in the log already. What was put aside and delivered later, or resumed,
+    /// is not aside any more.
+    async fn delivered(&mut self) -> Result<Vec<i64>, ReadError> {
         let from = LogOffset(self.broker.store.log_end().0 - LOOK_BACK_BYTES);
+        let open = self.table.iter();
+        let mut halves: HashMap<i64, What> = open
+            .map(|(at, half)| (half.log_offset, What::Open(at)))
+            .collect();
         let real = self.table.iter().map(|(_, half)| half.topic.to_string());
         let mut topics: HashSet<String> = real.collect();
-        topics.extend([topics::SCHEDULE, topics::TIMER].map(str::to_owned));
+        self.read_aside(from, &mut halves, &mut topics).await?;
+        if halves.is_empty() {
+            return Ok(Vec::new());
+        }
+        topics.extend([topics::SCHEDULE, topics::TIMER, topics::HALF].map(str::to_owned));
         let mut found = Vec::new();
         for topic in topics {
             for queue in self.broker.store.queues(&topic) {
@@ -171,10 +182,17 @@ impl Owner {
                         };
                         let record = decoded.record;
                         let log_offset = record.prepared_transaction_offset;
-                        if let Some(at) = open.get(&log_offset)
-                            && self.is_made_of(&record, LogOffset(log_offset))?
-                        {
-                            found.push(*at);
+                        let Some(what) = halves.get(&log_offset) else {
+                            continue;
+                        };
+                        if !self.is_made_of(&record, *what, LogOffset(log_offset))? {
+                            continue;
+                        }
+                        match what {
+                            What::Open(at) => found.push(*at),
+                            What::Aside(origin, _) => {
+                                self.broker.transactions.aside.lock().take(*origin);
+                            }
                         }
                     }
                 }
@@ -185,9 +203,54 @@ impl Owner {
         Ok(found)
     }
 
-    /// Whether a record is the committed message of the half message there. Ordinary messages name one too: that at 0.
-    fn is_made_of(&self, record: &Record<'_>, log_offset: LogOffset) -> Result<bool, ReadError> {
-        if record.sys_flag & sys_flag::TRANSACTION != sys_flag::TRANSACTION_COMMIT {
+    /// What was put aside from there in the log on, by the log offset of the half message, and the topics it is for.
+    async fn read_aside(
+        &mut self,
+        from: LogOffset,
+        halves: &mut HashMap<i64, What>,
+        topics: &mut HashSet<String>,
+    ) -> Result<(), ReadError> {
+        let mut aside = Aside::default();
+        if let Some(queue) = self.broker.store.queue(topics::CHECKED_TOO_OFTEN, 0) {
+            let mut next = self.first_after(&queue, from)?;
+            if next > queue.min() {
+                aside.forget_some();
+            }
+            while let Some(records) = self.some(&queue, &mut next).await? {
+                for bytes in &records {
+                    let Ok(decoded) = Record::decode(bytes, false) else {
+                        continue;
+                    };
+                    let record = decoded.record;
+                    let facts = Facts::of(record.properties);
+                    // Apache's don't say of what they were made.
+                    let (Some(origin), Some(topic)) = (facts.origin, facts.topic) else {
+                        aside.forget_some();
+                        continue;
+                    };
+                    aside.insert(origin, record.log_offset);
+                    let what = What::Aside(origin, record.log_offset);
+                    halves.insert(record.prepared_transaction_offset, what);
+                    topics.insert(topic.to_owned());
+                }
+            }
+        }
+        *self.broker.transactions.aside.lock() = aside;
+        Ok(())
+    }
+
+    /// Whether a record is the committed message of the half message there, or what was put aside is a half message again
+    /// with it. Ordinary messages name a half message too: that at 0.
+    fn is_made_of(
+        &self,
+        record: &Record<'_>,
+        what: What,
+        log_offset: LogOffset,
+    ) -> Result<bool, ReadError> {
+        let committed = record.sys_flag & sys_flag::TRANSACTION == sys_flag::TRANSACTION_COMMIT;
+        let resumed = record.topic == topics::HALF
+            && matches!(what, What::Aside(_, place) if record.log_offset > place);
+        if !committed && !resumed {
             return Ok(false);
         }
         let half = self.broker.store.record_at(log_offset)?;

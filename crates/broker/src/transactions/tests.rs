@@ -16,7 +16,7 @@ use protocol::{LogOffset, QueueOffset};
 use remoting::clock::Clock;
 use remoting::{Connection, Limits, Peer, Reply, Request, Service};
 use store::ReadLimits;
-use store::disk::{CrashKeep, Disk, SimDisk};
+use store::disk::{CrashKeep, Disk, Fault, FaultError, FaultOn, SimDisk};
 use tokio::sync::mpsc;
 
 use crate::message::Message;
@@ -431,6 +431,116 @@ async fn questions_go_round_the_live_producers_of_the_group() {
     fixture.stop().await;
 }
 
+/// Log offset of the first message that was put aside.
+fn place_aside(fixture: &Fixture) -> i64 {
+    let queue = fixture.broker().store.queue(topics::CHECKED_TOO_OFTEN, 0);
+    let mut place = 0;
+    let _ = fixture.broker().store.read(
+        &queue.unwrap(),
+        QueueOffset(0),
+        &ReadLimits::default(),
+        |entry| {
+            place = entry.log_offset.0;
+            false
+        },
+    );
+    place
+}
+
+fn id(fixture: &Fixture, offset: i64) -> String {
+    let id = MessageId {
+        host: fixture.running.addrs()[0],
+        offset: LogOffset(offset),
+    };
+    id.encode()
+}
+
+/// A half message that was asked after once, and then put aside.
+async fn put_aside(fixture: &Fixture, producer: &mut Producer, key: &str) -> [Half; 2] {
+    let count = messages(fixture, topics::CHECKED_TOO_OFTEN).len();
+    let half = producer.half(key, "", fixture.clock.now_ms()).await;
+    fixture.clock.advance(6_000);
+    let asked = producer.asked().await;
+    fixture.clock.advance(30_000);
+    until(|| messages(fixture, topics::CHECKED_TOO_OFTEN).len() > count).await;
+    [half, asked.half]
+}
+
+#[tokio::test]
+async fn a_late_commit_delivers_what_was_put_aside_once() {
+    let mut config = config();
+    config.transaction_checks_max = 1;
+    let mut fixture = Fixture::on(SimDisk::new(1), config.clone()).await;
+    let mut producer = Producer::of(&fixture).await;
+    let mut halves = Vec::new();
+    for key in ["A", "B", "C", "R"] {
+        halves.push(put_aside(&fixture, &mut producer, key).await);
+    }
+    // Both names of it, at the same time.
+    let (first, second) = tokio::join!(
+        producer.end(&halves[0][0], COMMIT, false),
+        producer.end(&halves[0][1], COMMIT, true)
+    );
+    assert_eq!((first.code, second.code), (0, 0));
+    assert_eq!(producer.end(&halves[3][1], ROLLBACK, true).await.code, 0);
+    assert_eq!(bodies(&fixture, "Orders"), ["A"]);
+    let message = messages(&fixture, "Orders").remove(0);
+    assert_eq!((message.queue_id, message.sys_flag), (2, 8));
+    assert_eq!(message.prepared_transaction_offset, halves[0][1].log_offset);
+    assert_eq!(message.property("TRAN_PREPARED_QUEUE_OFFSET"), None);
+
+    // A full disk is no reason to forget about it.
+    fixture.sim.fail(Fault {
+        on: FaultOn::Write,
+        path: "commitlog".to_owned(),
+        after: 0,
+        error: FaultError::NoSpace,
+        sticky: true,
+    });
+    assert_ne!(producer.end(&halves[1][1], COMMIT, true).await.code, 0);
+    fixture.sim.heal();
+    assert_eq!(producer.end(&halves[1][1], COMMIT, true).await.code, 0);
+    assert_eq!(bodies(&fixture, "Orders"), ["A", "B"]);
+
+    let clock = fixture.clock.clone();
+    fixture = on(fixture.stop().await, config.clone(), clock).await;
+    let producer = Producer::of(&fixture).await;
+    for _ in 0..2 {
+        for [half, copy] in &halves[..3] {
+            assert_eq!(producer.end(half, COMMIT, false).await.code, 0);
+            assert_eq!(producer.end(copy, COMMIT, true).await.code, 0);
+        }
+    }
+    assert_eq!(bodies(&fixture, "Orders"), ["A", "B", "C"]);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_resumed_is_committed_once() {
+    let mut config = config();
+    config.store.sync_flush = true;
+    config.transaction_checks_max = 1;
+    let mut fixture = Fixture::on(SimDisk::new(1), config.clone()).await;
+    let mut producer = Producer::of(&fixture).await;
+    let [half, copy] = put_aside(&fixture, &mut producer, "K").await;
+    fixture.broker().flush();
+    let place = id(&fixture, place_aside(&fixture));
+    let fields = [("topic", "Orders"), ("msgId", place.as_str())];
+    let reply = producer.call(RESUME_CHECK_HALF_MESSAGE, &fields, "").await;
+    assert_eq!(reply.code, 0, "{:?}", reply.remark);
+    assert_eq!(producer.end(&half, COMMIT, false).await.code, 0);
+    // What was confirmed is durable.
+    fixture = after(fixture, CrashKeep::None, config).await;
+    let mut producer = Producer::of(&fixture).await;
+    assert_eq!(producer.end(&copy, COMMIT, true).await.code, 0);
+    assert!(bodies(&fixture, "Orders").is_empty());
+    fixture.clock.advance(30_000);
+    let asked = producer.asked().await;
+    assert_eq!(producer.end(&asked.half, COMMIT, true).await.code, 0);
+    assert_eq!(bodies(&fixture, "Orders"), ["K"]);
+    fixture.stop().await;
+}
+
 #[tokio::test]
 async fn what_nobody_ends_is_put_aside_and_may_be_resumed() {
     let fixture = Fixture::with(|config| config.transaction_checks_max = 2).await;
@@ -451,24 +561,8 @@ async fn what_nobody_ends_is_put_aside_and_may_be_resumed() {
     producer.is_not_asked().await;
     assert!(bodies(&fixture, "Orders").is_empty());
 
-    let queue = fixture.broker().store.queue(topics::CHECKED_TOO_OFTEN, 0);
-    let mut place = 0;
-    let _ = fixture.broker().store.read(
-        &queue.unwrap(),
-        QueueOffset(0),
-        &ReadLimits::default(),
-        |entry| {
-            place = entry.log_offset.0;
-            false
-        },
-    );
-    let id = |offset| {
-        let id = MessageId {
-            host: fixture.running.addrs()[0],
-            offset: LogOffset(offset),
-        };
-        id.encode()
-    };
+    let place = place_aside(&fixture);
+    let id = |offset| id(&fixture, offset);
     for wrong in [id(place + 1), id(0), "?".to_owned()] {
         let fields = [("topic", "Orders"), ("msgId", wrong.as_str())];
         let reply = producer.call(RESUME_CHECK_HALF_MESSAGE, &fields, "").await;

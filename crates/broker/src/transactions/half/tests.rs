@@ -158,7 +158,7 @@ fn from_send_to_delivery() {
     assert_eq!(message.property("TRANSACTION_CHECK_TIMES"), Some("2"));
     assert_eq!(message.property("TRAN_PREPARED_QUEUE_OFFSET"), None);
 
-    let aside = put_aside(&again);
+    let aside = put_aside(&again, 5);
     assert_eq!(
         (&*aside.topic, aside.queue_id),
         ("TRANS_CHECK_MAX_TIME_TOPIC", 0)
