@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use protocol::codes::{request, response};
@@ -21,6 +22,7 @@ use super::table::{Move, Place, Read, Table};
 use super::{End, GROUP, ops};
 use crate::background::Stopped;
 use crate::broker::Broker;
+use crate::limits;
 use crate::message::{Message, PutError};
 use crate::refusal::Refusal;
 use crate::topics;
@@ -33,6 +35,8 @@ const ENDS_TURN: usize = 2_048;
 const PUT_BYTES: usize = 1 << 20;
 /// What could not be done is tried again after this.
 const RETRY_MS: i64 = 1_000;
+/// Time between two turns of which the first failed.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) const READ_LIMITS: ReadLimits = ReadLimits {
     messages_max: HALVES_TURN,
@@ -63,6 +67,8 @@ pub(crate) struct Owner {
     /// What is committed once the log is durable up to a place.
     committing: Option<Commit>,
     pub(super) committed: (i64, i64),
+    /// Something could not be read or written in the last turn.
+    failed: bool,
 }
 
 /// Where the queues have to be read from, if everything before `end` is durable.
@@ -140,6 +146,7 @@ impl Owner {
             end: LogOffset(0),
             committing: None,
             committed: (-1, -1),
+            failed: false,
             broker,
         })
     }
@@ -149,8 +156,16 @@ impl Owner {
         let (broker, halves) = (self.broker.clone(), self.halves.clone());
         let next = QueueOffset(self.table.next());
         let wake_ms = self.table.wake_ms();
-        let committing = self.committing;
+        let (committing, failed) = (self.committing, self.failed);
         async move {
+            if failed {
+                // The same again would fail as well; ends are answered meanwhile.
+                tokio::select! {
+                    () = broker.transactions.bell.notified() => {}
+                    () = tokio::time::sleep(FAILED_PAUSE) => {}
+                }
+                return;
+            }
             if busy {
                 return tokio::task::yield_now().await;
             }
@@ -165,6 +180,7 @@ impl Owner {
 
     /// A bounded amount of what there is to do; returns whether there is more.
     pub(super) fn turn(&mut self) -> bool {
+        self.failed = false;
         let mut more = self.read();
         more |= self.end();
         more |= self.look_after();
@@ -188,6 +204,7 @@ impl Owner {
             Ok(read) => read,
             Err(error) => {
                 self.unreadable(&error);
+                self.failed = true;
                 return false;
             }
         };
@@ -252,6 +269,14 @@ impl Owner {
         let mut again = false;
         for end in ends {
             let what = match self.table.find(end.at, end.origin) {
+                Place::Ahead if self.waiting.len() >= limits::ENDS_MAX => {
+                    let remark = format!(
+                        "{} ends wait for their half messages to be read",
+                        limits::ENDS_MAX
+                    );
+                    refuse(end.reply, &Refusal::new(response::SYSTEM_BUSY, remark));
+                    continue;
+                }
                 Place::Ahead => {
                     self.waiting.push(end);
                     continue;
@@ -558,6 +583,7 @@ impl Owner {
                 if is_about_one(&error) {
                     tracing::warn!(%error, offset = ?left, "can't ask after a half message");
                 }
+                self.failed = true;
                 // What it was not asked for in time is asked for later; a full disk is logged where it is noticed.
                 for at in left {
                     self.table.postpone(at, now_ms + RETRY_MS);
@@ -609,6 +635,7 @@ impl Owner {
         if self.put(Vec::new(), &[at]).is_ok() {
             self.ended(at);
         } else {
+            self.failed = true;
             let later_ms = self.broker.clock.now_ms() + RETRY_MS;
             self.table.postpone(at, later_ms);
         }
