@@ -7,7 +7,7 @@ mod server;
 mod table;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -166,15 +166,13 @@ impl Bench {
         {
             self.measure(&server, system, load)?;
         }
-        if system == System::Skylark {
-            let crowd = self.crowd(&server)?;
-            self.measure(&server, system, &CROWDED)?;
-            crowd.kill()?;
-        }
         server.kill()?;
         fs::remove_dir_all(&home)?;
         if system == System::Floor {
             return Ok(());
+        }
+        if system == System::Skylark {
+            self.crowded(&home)?;
         }
         let server = Server::start(&self.programs, system, &home, true)?;
         self.warm_up(&server, system)?;
@@ -243,6 +241,17 @@ impl Bench {
             ));
         }
         Ok(())
+    }
+
+    /// Sends alone and beside a crowd, one right after the other and on a server that has done nothing else.
+    fn crowded(&mut self, home: &Path) -> Result<()> {
+        let server = Server::start(&self.programs, System::Skylark, home, false)?;
+        self.measure(&server, System::Skylark, &LOADS[0])?;
+        let crowd = self.crowd(&server)?;
+        self.measure(&server, System::Skylark, &CROWDED)?;
+        crowd.kill()?;
+        server.kill()?;
+        Ok(fs::remove_dir_all(home)?)
     }
 
     /// Consumers that wait and messages to come, for as long as the process lives.
