@@ -29,19 +29,22 @@ class QuickstartTest {
         DefaultMQProducer producer = apps.producer();
         Set<String> sent = new HashSet<>();
         List<String> bodies = new ArrayList<>();
-        int[] perQueue = new int[4];
+        int turnsBroken = 0;
+        int last = -1;
         for (int i = 0; i < 1000; i++) {
             String body = "Hello RocketMQ " + i;
             SendResult result = producer.send(new Message(topic, "TagA", body.getBytes(RemotingHelper.DEFAULT_CHARSET)));
             assertEquals(SendStatus.SEND_OK, result.getSendStatus());
             sent.add(result.getMsgId());
             bodies.add(body);
-            perQueue[result.getMessageQueue().getQueueId()]++;
+            int queue = result.getMessageQueue().getQueueId();
+            assertTrue(queue >= 0 && queue < 4, "queue " + queue);
+            turnsBroken += last >= 0 && queue != (last + 1) % 4 ? 1 : 0;
+            last = queue;
         }
         assertEquals(1000, sent.size());
-        for (int count : perQueue) {
-            assertEquals(250, count, "the client takes the queues in turn");
-        }
+        // The client begins anywhere, and again where a route of its own (the topic's, after that of TBW102) replaces the one it had.
+        assertTrue(turnsBroken <= 2, "the client takes the queues in turn, but left the row " + turnsBroken + " times");
 
         Inbox inbox = new Inbox();
         DefaultMQPushConsumer consumer = apps.consumer(Apps.fresh("quickstart-group"), topic, "*", inbox);
