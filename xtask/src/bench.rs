@@ -2,8 +2,12 @@
 //! Each round starts every system anew in an empty directory and puts the same loads on it, so that they alternate and
 //! none is measured while another runs.
 mod budget;
+mod catch_up;
 mod machine;
+mod overload;
+mod scale;
 mod server;
+mod steady;
 mod table;
 
 use std::fs;
@@ -12,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use self::budget::{CROWDED, LOADS, Load, READY_EMPTY, READY_KILLED, RESIDENT, SYNC_ONE};
@@ -25,6 +29,9 @@ use crate::skylark;
 
 #[derive(Args)]
 pub(crate) struct Options {
+    /// What is measured
+    #[arg(value_enum, default_value = "budgets")]
+    suite: Suite,
     /// One round of a second a load (about 90 s) instead of three rounds (about ten minutes)
     #[arg(long)]
     short: bool,
@@ -39,6 +46,21 @@ pub(crate) struct Options {
         default_value = "apache,floor,skylark"
     )]
     only: Vec<System>,
+}
+
+/// Each answers a question of its own.
+#[derive(Clone, Copy, ValueEnum)]
+enum Suite {
+    /// The table of budgets: Apache, the floor and Skylark
+    Budgets,
+    /// What many topics, queues and connections cost
+    Scale,
+    /// Reading what is cold beside live traffic
+    CatchUp,
+    /// Minutes at half of the peak rate: latencies, memory, open files
+    Steady,
+    /// Ten times as much as can be done
+    Overload,
 }
 
 /// How long things take.
@@ -75,6 +97,16 @@ const CROWD_LIMIT: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(1);
 
 pub(crate) fn execute(options: &Options) -> Result<()> {
+    match options.suite {
+        Suite::Budgets => budgets(options),
+        Suite::Scale => scale::measure(options),
+        Suite::CatchUp => catch_up::measure(options),
+        Suite::Steady => steady::measure(options),
+        Suite::Overload => overload::measure(options),
+    }
+}
+
+fn budgets(options: &Options) -> Result<()> {
     let java = Java::find()?;
     java.build()?;
     run(cargo().args(["build", "--release", "--package", "xtask"]))?;
