@@ -12,20 +12,18 @@ mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use self::budget::{CROWDED, LOADS, Load, READY_EMPTY, READY_KILLED, RESIDENT, SYNC_ONE};
 use self::server::{Programs, Server};
 use self::table::{Samples, System};
-use crate::java::Java;
 use crate::process::Process;
-use crate::shell::{cargo, root, run, target};
-use crate::skylark;
+use crate::shell::{root, target};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -107,14 +105,7 @@ pub(crate) fn execute(options: &Options) -> Result<()> {
 }
 
 fn budgets(options: &Options) -> Result<()> {
-    let java = Java::find()?;
-    java.build()?;
-    run(cargo().args(["build", "--release", "--package", "xtask"]))?;
-    let programs = Programs {
-        java,
-        skylark: skylark::build()?,
-        xtask: target().join("release/xtask"),
-    };
+    let programs = Programs::build(&options.only)?;
     let scratch = tempfile::Builder::new()
         .prefix("bench-")
         .tempdir_in(target())?;
@@ -326,25 +317,6 @@ impl Bench {
 
     /// Runs `skylark bench` and returns its report.
     fn load(&self, server: &Server, arguments: &[&str]) -> Result<Value> {
-        let mut command = Command::new(&self.programs.skylark);
-        command.arg("bench").args(arguments).args([
-            "--json",
-            "--broker",
-            &server.address.to_string(),
-        ]);
-        let output = command
-            .stdin(Stdio::null())
-            .output()
-            .context("can't run skylark bench")?;
-        if !output.status.success() {
-            bail!(
-                "`skylark bench {}`: {}\n{}\n-- the server's last words\n{}",
-                arguments.join(" "),
-                output.status,
-                String::from_utf8_lossy(&output.stderr),
-                server.tail()
-            );
-        }
-        Ok(serde_json::from_slice(&output.stdout)?)
+        self.programs.load(server, arguments)
     }
 }

@@ -2,16 +2,18 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use super::machine::resident_mib;
 use super::table::System;
 use crate::apache::{self, BROKER_NAME};
 use crate::java::Java;
 use crate::process::Process;
+use crate::shell::{cargo, run, target};
 use crate::wire::wait_registered;
 use crate::{floor, ports, skylark};
 
@@ -33,6 +35,70 @@ pub(super) struct Programs {
     pub(super) xtask: PathBuf,
 }
 
+impl Programs {
+    /// Builds them; Apache's only if it is one of the systems.
+    pub(super) fn build(systems: &[System]) -> Result<Programs> {
+        let java = Java::find()?;
+        if systems.contains(&System::Apache) {
+            java.build()?;
+        }
+        run(cargo().args(["build", "--release", "--package", "xtask"]))?;
+        Ok(Programs {
+            java,
+            skylark: skylark::build()?,
+            xtask: target().join("release/xtask"),
+        })
+    }
+
+    /// Starts `skylark bench` with these arguments on a server.
+    pub(super) fn start_load(&self, server: &Server, arguments: &[&str]) -> Result<RunningLoad> {
+        let mut command = Command::new(&self.skylark);
+        command.arg("bench").args(arguments).args([
+            "--json",
+            "--broker",
+            &server.address.to_string(),
+        ]);
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("can't run skylark bench")?;
+        Ok(RunningLoad {
+            child,
+            what: arguments.join(" "),
+        })
+    }
+
+    /// Runs `skylark bench` and returns its report.
+    pub(super) fn load(&self, server: &Server, arguments: &[&str]) -> Result<Value> {
+        self.start_load(server, arguments)?.report(server)
+    }
+}
+
+/// A load that goes on while something else is done.
+pub(super) struct RunningLoad {
+    child: Child,
+    what: String,
+}
+
+impl RunningLoad {
+    /// Waits for its end; returns its report.
+    pub(super) fn report(self, server: &Server) -> Result<Value> {
+        let output = self.child.wait_with_output()?;
+        if !output.status.success() {
+            bail!(
+                "`skylark bench {}`: {}\n{}\n-- the server's last words\n{}",
+                self.what,
+                output.status,
+                String::from_utf8_lossy(&output.stderr),
+                server.tail()
+            );
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     /// From the start of the broker to its word that it's ready.
@@ -48,9 +114,20 @@ impl Server {
         home: &Path,
         sync_flush: bool,
     ) -> Result<Server> {
+        Server::start_with(programs, system, home, sync_flush, "")
+    }
+
+    /// With these lines of configuration besides.
+    pub(super) fn start_with(
+        programs: &Programs,
+        system: System,
+        home: &Path,
+        sync_flush: bool,
+        more: &str,
+    ) -> Result<Server> {
         fs::create_dir_all(home)?;
         let (namesrv_port, port) = (ports::free()?, ports::free()?);
-        let config = config(home, namesrv_port, port, sync_flush);
+        let config = config(home, namesrv_port, port, sync_flush) + more;
         let mut processes = Vec::new();
         let mut broker = match system {
             System::Apache => {
@@ -104,6 +181,19 @@ impl Server {
     /// kill -9, all of it.
     pub(super) fn kill(self) -> Result<()> {
         self.processes.into_iter().rev().try_for_each(Process::kill)
+    }
+
+    /// Ends it in order, the broker first.
+    pub(super) fn stop(self) -> Result<()> {
+        for process in self.processes.into_iter().rev() {
+            process.stop(apache::STOP_LIMIT)?;
+        }
+        Ok(())
+    }
+
+    /// The broker's process.
+    pub(super) fn broker_id(&self) -> u32 {
+        self.processes.last().map_or(0, Process::id)
     }
 
     pub(super) fn tail(&self) -> String {

@@ -191,7 +191,7 @@ fn required(need: Need, unit: Unit) -> String {
 }
 
 /// A table in Markdown, its columns as wide as they need to be.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {
         rows.iter()
