@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use protocol::codes::response;
 use protocol::properties;
-use protocol::record::{Record, RecordError};
+use protocol::record::Record;
 use protocol::tags::tags_code;
 use protocol::{LogOffset, QueueOffset};
-use store::{AppendError, Appended, Batch, EntryTag, QueueNameError, Sealed};
+use store::{AppendError, Appended, Batch, EntryTag, PushError, Sealed};
 
 use crate::broker::Broker;
 use crate::delay::Detour;
@@ -37,9 +37,7 @@ pub(crate) struct Message {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PutError {
     #[error(transparent)]
-    Queue(#[from] QueueNameError),
-    #[error(transparent)]
-    Record(#[from] RecordError),
+    Push(#[from] PushError),
     #[error(transparent)]
     Append(#[from] AppendError),
     #[error(transparent)]
@@ -52,7 +50,7 @@ impl PutError {
     /// Whether one of the messages is at fault, and others can be stored.
     pub(crate) fn is_about_one(&self) -> bool {
         match self {
-            PutError::Queue(_) | PutError::Record(_) | PutError::NotTimed(_) => true,
+            PutError::Push(_) | PutError::NotTimed(_) => true,
             PutError::Append(error) => matches!(error, AppendError::TooLarge { .. }),
             PutError::Sealed(_) => false,
         }
@@ -146,7 +144,6 @@ impl Broker {
         tag: EntryTag,
         message: &Message,
     ) -> Result<(), PutError> {
-        let queue = self.store.queue_or_create(topic, queue_id)?;
         let record = Record {
             queue_id,
             flag: message.flag,
@@ -163,8 +160,7 @@ impl Broker {
             topic,
             properties: &message.properties,
         };
-        batch.push(&queue, &record, tag)?;
-        Ok(())
+        Ok(batch.push(&self.store, &record, tag)?)
     }
 }
 
@@ -172,9 +168,7 @@ impl Broker {
 impl From<PutError> for Refusal {
     fn from(error: PutError) -> Refusal {
         match error {
-            PutError::Queue(_) | PutError::Record(_) => {
-                Refusal::new(response::MESSAGE_ILLEGAL, error.to_string())
-            }
+            PutError::Push(_) => Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()),
             PutError::Sealed(sealed) => {
                 Refusal::new(response::SERVICE_NOT_AVAILABLE, sealed.to_string())
             }

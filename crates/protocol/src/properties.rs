@@ -1,5 +1,7 @@
 //! A message's properties: `name 0x01 value 0x02` one after the other.
 
+use std::ops::Range;
+
 /// Ends a name.
 pub const NAME_END: u8 = 1;
 /// Ends a value.
@@ -117,11 +119,14 @@ names! {
 /// without a value. A missing [`VALUE_END`] at the very end is no error. Bytes that are not UTF-8 make a
 /// property invisible.
 pub fn iter(properties: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    entries(properties).filter_map(|(name, value)| {
-        Some((
-            std::str::from_utf8(name).ok()?,
-            std::str::from_utf8(value).ok()?,
-        ))
+    // Nearly always all of them are UTF-8, and one look at all costs a fraction of one at each.
+    let whole = std::str::from_utf8(properties);
+    spans(properties).filter_map(move |(name, value)| match whole {
+        Ok(text) => Some((text.get(name)?, text.get(value)?)),
+        Err(_) => Some((
+            std::str::from_utf8(&properties[name]).ok()?,
+            std::str::from_utf8(&properties[value]).ok()?,
+        )),
     })
 }
 
@@ -134,16 +139,30 @@ pub fn find<'a>(properties: &'a [u8], name: &str) -> Option<&'a str> {
 }
 
 fn entries(properties: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = properties;
+    spans(properties).map(|(name, value)| (&properties[name], &properties[value]))
+}
+
+/// Where names and values lie.
+fn spans(properties: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let mut marks = memchr::memchr2_iter(NAME_END, VALUE_END, properties);
+    let (mut start, mut name_end) = (0, None);
     std::iter::from_fn(move || {
-        while !rest.is_empty() {
-            let end = memchr::memchr(VALUE_END, rest).unwrap_or(rest.len());
-            let entry = &rest[..end];
-            rest = rest.get(end + 1..).unwrap_or_default();
-            let name_end = memchr::memchr(NAME_END, entry).unwrap_or(0);
+        while start < properties.len() {
+            let end = match marks.next() {
+                Some(at) if properties[at] == NAME_END => {
+                    // A value may hold more of these.
+                    name_end.get_or_insert(at);
+                    continue;
+                }
+                Some(at) => at,
+                None => properties.len(),
+            };
+            let name = start..name_end.take().unwrap_or(start);
+            let value = name.end + 1..end;
+            start = end + 1;
             // Neither may be empty.
-            if name_end > 0 && name_end + 1 < entry.len() {
-                return Some((&entry[..name_end], &entry[name_end + 1..]));
+            if !name.is_empty() && !value.is_empty() {
+                return Some((name, value));
             }
         }
         None

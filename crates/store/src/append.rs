@@ -8,9 +8,9 @@ use protocol::record::stamp;
 use protocol::{LogOffset, QueueOffset};
 
 use crate::Store;
-use crate::batch::Batch;
+use crate::batch::{Batch, Pending};
 use crate::commit_log::{BLANK_BYTES, Segment};
-use crate::consume_queue::{Queue, QueueEntry};
+use crate::consume_queue::QueueEntry;
 use crate::limits;
 
 #[cfg(test)]
@@ -108,10 +108,9 @@ impl Store {
         self.wipe_scar(&mut writer)?;
         let store_timestamp = now_ms.max(writer.last_ms);
         let parts = self.place(&writer, batch)?;
-        assign(&parts, batch, store_timestamp, &mut entries);
+        let starts: Vec<i64> = batch.lanes.iter().map(|lane| lane.queue.next()).collect();
+        assign(&parts, batch, &starts, store_timestamp, &mut entries);
         if let Err(error) = self.write(&mut writer, &parts, batch) {
-            let queued = batch.records.iter().filter(|record| record.queued);
-            queued.for_each(|record| record.queue.give_offset_back());
             // If this fails too, the next append or the clean exit tries again.
             let _ = self.wipe_scar(&mut writer);
             return Err(error.into());
@@ -123,12 +122,15 @@ impl Store {
         writer.last_ms = store_timestamp;
         self.keep(parts, batch);
         self.log.set_end(end);
-        self.enter_queues(batch, &entries, end, store_timestamp);
+        self.enter_queues(batch, &starts, &entries, end, store_timestamp);
         drop(writer);
         if !self.config.sync_flush {
-            wake(batch);
+            batch
+                .lanes
+                .iter()
+                .for_each(|lane| lane.queue.visible().wake());
         }
-        batch.records.clear();
+        batch.clear();
         Ok(Appended {
             entries,
             end: LogOffset(end),
@@ -244,25 +246,31 @@ impl Store {
     fn enter_queues(
         &self,
         batch: &Batch,
+        starts: &[i64],
         entries: &[(LogOffset, QueueOffset)],
         end: i64,
         store_timestamp: i64,
     ) {
-        for (record, &(log_offset, queue_offset)) in batch.records.iter().zip(entries) {
-            if !record.queued {
-                continue;
-            }
-            let entry = QueueEntry {
-                queue_offset,
-                log_offset,
-                size: record.size as i32,
-                tags_code: record.tag.code(store_timestamp),
+        let lanes = batch.lanes.iter().zip(starts);
+        for (lane, start) in lanes.filter(|(lane, _)| lane.count > 0) {
+            let queue = &lane.queue;
+            let entry = |number: usize| {
+                let (record, (log_offset, queue_offset)) =
+                    (&batch.records[number], entries[number]);
+                QueueEntry {
+                    queue_offset,
+                    log_offset,
+                    size: record.size as i32,
+                    tags_code: record.tag.code(store_timestamp),
+                }
             };
-            self.queues.push(&record.queue, entry);
+            let next = start + i64::from(lane.count);
+            queue.set_next(next);
+            self.queues.push(queue, batch.records_of(lane).map(entry));
             if self.config.sync_flush {
-                self.hidden.push(end, &record.queue, queue_offset.0 + 1);
+                self.hidden.push(end, queue, next);
             } else {
-                record.queue.visible().raise(queue_offset.0 + 1);
+                queue.visible().raise(next);
             }
         }
     }
@@ -272,6 +280,7 @@ impl Store {
 fn assign(
     parts: &[Part],
     batch: &mut Batch,
+    starts: &[i64],
     store_timestamp: i64,
     entries: &mut Vec<(LogOffset, QueueOffset)>,
 ) {
@@ -283,10 +292,7 @@ fn assign(
         while at < part_end
             && let Some(record) = records.next()
         {
-            let queue_offset = match record.queued {
-                true => QueueOffset(record.queue.take_offset()),
-                false => QueueOffset(0),
-            };
+            let queue_offset = offset_of(record, starts);
             let (bytes, after) = rest.split_at_mut(record.size);
             rest = after;
             stamp(bytes, queue_offset, LogOffset(at), store_timestamp);
@@ -296,13 +302,10 @@ fn assign(
     }
 }
 
-/// Wakes who waits for the batch's queues, each queue once for its neighbours.
-fn wake(batch: &Batch) {
-    let mut last: Option<&Arc<Queue>> = None;
-    for record in batch.records.iter().filter(|record| record.queued) {
-        if !last.is_some_and(|last| Arc::ptr_eq(last, &record.queue)) {
-            record.queue.visible().wake();
-        }
-        last = Some(&record.queue);
-    }
+fn offset_of(record: &Pending, starts: &[i64]) -> QueueOffset {
+    QueueOffset(
+        record
+            .place
+            .map_or(0, |place| Batch::queue_offset(place, starts)),
+    )
 }

@@ -169,29 +169,28 @@ impl Queue {
         self.next.load(Ordering::Relaxed)
     }
 
-    /// Takes the next offset. Under the log lock.
-    pub(crate) fn take_offset(&self) -> i64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    /// Records up to here have been written. Under the log lock.
+    pub(crate) fn set_next(&self, next: i64) {
+        self.next.store(next, Ordering::Relaxed);
     }
 
-    /// Gives back the newest offset taken. Under the log lock.
-    pub(crate) fn give_offset_back(&self) {
-        self.next.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Adds the entry of a message whose record has been written.
-    pub(crate) fn push(&self, entry: QueueEntry) -> Pushed {
+    /// Adds the entries of messages whose records have been written.
+    pub(crate) fn push(&self, added: impl Iterator<Item = QueueEntry>) -> Pushed {
         let mut entries = self.entries.lock();
-        assert_eq!(
-            entry.queue_offset.0,
-            entries.next(),
-            "queue offsets are dense: {} {}",
-            self.topic,
-            self.id
-        );
-        entries.unwritten.extend_from_slice(&entry.encode());
+        let before = entries.unwritten.len();
+        let mut next = entries.next();
+        for entry in added {
+            assert_eq!(
+                entry.queue_offset.0, next,
+                "queue offsets are dense: {} {}",
+                self.topic, self.id
+            );
+            entries.unwritten.extend_from_slice(&entry.encode());
+            next += 1;
+        }
         Pushed {
             to_list: !std::mem::replace(&mut entries.listed, true),
+            added: entries.unwritten.len() - before,
             unwritten: entries.unwritten.len(),
         }
     }
@@ -215,6 +214,8 @@ impl Entries {
 pub(crate) struct Pushed {
     /// Write-behind has to be told of the queue.
     pub(crate) to_list: bool,
+    /// Bytes that this call added.
+    pub(crate) added: usize,
     /// Bytes that wait to be written now.
     pub(crate) unwritten: usize,
 }

@@ -81,7 +81,7 @@ impl Store {
         now: LocalTime,
         at: &mut i64,
     ) -> io::Result<()> {
-        let mut scan = LogScan::new(&self.log, *at);
+        let mut scan = LogScan::known(&self.log, *at, stop);
         while *at < stop {
             match scan.next()? {
                 Step::Record(outline) => {

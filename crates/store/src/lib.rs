@@ -32,7 +32,7 @@ mod watermark;
 mod write_behind;
 
 pub use append::{AppendError, Appended};
-pub use batch::{Batch, EntryTag};
+pub use batch::{Batch, EntryTag, PushError};
 pub use by_time::Boundary;
 pub use config::Config;
 pub use consume_queue::table::QueueNameError;

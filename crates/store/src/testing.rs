@@ -92,9 +92,6 @@ impl Message {
 pub(crate) fn batch_of(store: &Store, messages: &[Message]) -> Batch {
     let mut batch = Batch::default();
     for message in messages {
-        let queue = store
-            .queue_or_create(message.topic, message.queue_id)
-            .unwrap();
         let mut properties = Vec::new();
         if !message.tag.is_empty() {
             protocol::properties::append(&mut properties, "TAGS", message.tag);
@@ -123,7 +120,7 @@ pub(crate) fn batch_of(store: &Store, messages: &[Message]) -> Batch {
             "" => 0,
             tag => tags_code(tag),
         };
-        batch.push(&queue, &record, EntryTag::Code(code)).unwrap();
+        batch.push(store, &record, EntryTag::Code(code)).unwrap();
     }
     batch
 }

@@ -3,10 +3,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Batch, Config, Disk, EntryTag, LocalTime, Queue, ReadLimits, ReadStatus, Store};
+use crate::{Batch, Config, Disk, EntryTag, LocalTime, ReadLimits, ReadStatus, Store};
 use protocol::record::{Outline, Record, crc31};
 use protocol::{LogOffset, QueueOffset};
 
@@ -25,12 +24,12 @@ fn config(root: &Path, sync_flush: bool) -> Config {
     }
 }
 
-fn push(batch: &mut Batch, queue: &Arc<Queue>, producer: u32, number: u32) {
+fn push(batch: &mut Batch, store: &Store, queue: i32, producer: u32, number: u32) {
     let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 10911));
     let body = [producer.to_be_bytes(), number.to_be_bytes()].concat();
     let properties = format!("UNIQ_KEY\u{1}{producer}-{number}\u{2}");
     let record = Record {
-        queue_id: queue.id(),
+        queue_id: queue,
         flag: 0,
         queue_offset: QueueOffset(0),
         log_offset: LogOffset(0),
@@ -42,23 +41,20 @@ fn push(batch: &mut Batch, queue: &Arc<Queue>, producer: u32, number: u32) {
         reconsume_times: 0,
         prepared_transaction_offset: 0,
         body: &body,
-        topic: queue.topic(),
+        topic: "T",
         properties: properties.as_bytes(),
     };
     batch
-        .push(queue, &record, EntryTag::Code(i64::from(producer)))
+        .push(store, &record, EntryTag::Code(i64::from(producer)))
         .unwrap();
 }
 
 fn produce(store: &Store, producer: u32) {
-    let queues: Vec<_> = (0..QUEUES)
-        .map(|id| store.queue_or_create("T", id).unwrap())
-        .collect();
     let mut number = 0;
     while number < MESSAGES {
         let mut batch = Batch::with_capacity(2000);
         for _ in 0..=(number * 7 + producer) % 9 {
-            push(&mut batch, &queues[(number % 3) as usize], producer, number);
+            push(&mut batch, store, (number % 3) as i32, producer, number);
             number += 1;
         }
         store.append(&mut batch, i64::from(number)).unwrap();

@@ -49,6 +49,8 @@ pub(crate) struct Sends {
     topics_since: u64,
     /// Reused for the properties of one message after the other.
     properties: Vec<u8>,
+    /// The topic of the send before: mostly it is the next one's too.
+    last_topic: Option<Arc<TopicConfig>>,
 }
 
 /// A send whose records are in the batch.
@@ -182,9 +184,17 @@ impl Sends {
 
     /// The topic's configuration; the answer waits until the topic is saved.
     fn find(&mut self, broker: &Broker, topic: &str) -> Option<Arc<TopicConfig>> {
+        if let Some(last) = self
+            .last_topic
+            .as_ref()
+            .filter(|last| last.topic_name == topic)
+        {
+            return Some(last.clone());
+        }
         let topics = broker.topics.state.read();
         let (config, since) = topics.find_since(topic)?;
         self.topics_since = self.topics_since.max(since);
+        self.last_topic = Some(config.clone());
         Some(config.clone())
     }
 
@@ -359,11 +369,6 @@ fn push(
     place: Place<'_>,
     message: &BatchMessage<'_>,
 ) -> Result<(), Refusal> {
-    let illegal = |error: String| Refusal::new(response::MESSAGE_ILLEGAL, error);
-    let queue = broker
-        .store
-        .queue_or_create(place.topic, place.queue_id)
-        .map_err(|error| illegal(error.to_string()))?;
     let record = Record {
         queue_id: place.queue_id,
         flag: message.flag,
@@ -381,8 +386,8 @@ fn push(
         properties: message.properties,
     };
     batch
-        .push(&queue, &record, place.tag)
-        .map_err(|error| illegal(error.to_string()))
+        .push(&broker.store, &record, place.tag)
+        .map_err(|error| Refusal::new(response::MESSAGE_ILLEGAL, error.to_string()))
 }
 
 /// Whether one more transaction may begin.
@@ -442,6 +447,7 @@ impl Sends {
         let mut batch = std::mem::take(&mut self.batch);
         let topic_made = std::mem::take(&mut self.topic_made);
         let topics_since = std::mem::take(&mut self.topics_since);
+        self.last_topic = None;
         let identity = broker.identity.clone();
         let appended = broker.store.append(&mut batch, broker.clock.now_ms());
         broker.report_append(&appended);

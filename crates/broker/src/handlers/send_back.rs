@@ -250,9 +250,8 @@ impl Stored {
 fn refusal(error: &PutError) -> Refusal {
     let status = match error {
         PutError::Append(AppendError::TooLarge { .. })
-        | PutError::Queue(_)
-        | PutError::NotTimed(_)
-        | PutError::Record(_) => "MESSAGE_ILLEGAL",
+        | PutError::Push(_)
+        | PutError::NotTimed(_) => "MESSAGE_ILLEGAL",
         PutError::Append(_) | PutError::Sealed(_) => "SERVICE_NOT_AVAILABLE",
     };
     Refusal::system(format!("{status}: {error}"))

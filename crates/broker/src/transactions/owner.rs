@@ -754,7 +754,7 @@ fn refuse(reply: ReplyTo, refusal: &Refusal) {
 /// Whether the same messages without one of them might have been stored.
 fn is_about_one(error: &PutError) -> bool {
     match error {
-        PutError::Queue(_) | PutError::Record(_) | PutError::NotTimed(_) => true,
+        PutError::Push(_) | PutError::NotTimed(_) => true,
         PutError::Append(error) => matches!(error, AppendError::TooLarge { .. }),
         PutError::Sealed(_) => false,
     }

@@ -49,14 +49,13 @@ pub(super) fn fill(layout: &Layout, count: usize) {
 }
 
 fn append(store: &Store, number: usize) {
-    let queue = store.queue_or_create("T", (number % 2) as i32).unwrap();
     let mut words = Vec::new();
     properties::append(&mut words, properties::KEYS, &format!("key-{number}"));
     properties::append(&mut words, properties::TAGS, "TagA");
     let host = SocketAddr::from((Ipv4Addr::LOCALHOST, 10911));
     let body = format!("{number:0>200}");
     let record = Record {
-        queue_id: queue.id(),
+        queue_id: (number % 2) as i32,
         flag: 0,
         queue_offset: QueueOffset(0),
         log_offset: LogOffset(0),
@@ -73,7 +72,7 @@ fn append(store: &Store, number: usize) {
     };
     let mut batch = Batch::default();
     batch
-        .push(&queue, &record, EntryTag::Code(tags::tags_code("TagA")))
+        .push(store, &record, EntryTag::Code(tags::tags_code("TagA")))
         .unwrap();
     store.append(&mut batch, NOW_MS + number as i64).unwrap();
 }

@@ -77,10 +77,10 @@ impl QueueFiles {
         }
     }
 
-    /// Adds an entry to its queue, to be written later; at once if too many wait.
-    pub(crate) fn push(&self, queue: &Arc<Queue>, entry: QueueEntry) {
-        let pushed = queue.push(entry);
-        let total = self.unwritten.fetch_add(ENTRY_BYTES, Ordering::Relaxed) + ENTRY_BYTES;
+    /// Adds entries to their queue, to be written later; at once if too many wait.
+    pub(crate) fn push(&self, queue: &Arc<Queue>, entries: impl Iterator<Item = QueueEntry>) {
+        let pushed = queue.push(entries);
+        let total = self.unwritten.fetch_add(pushed.added, Ordering::Relaxed) + pushed.added;
         if pushed.to_list {
             self.dirty.lock().push(queue.clone());
         }

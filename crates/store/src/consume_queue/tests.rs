@@ -89,10 +89,10 @@ fn a_failed_write_is_left_to_the_write_behind() {
         let queue_offset = protocol::QueueOffset(index);
         store.queues.push(
             &queue,
-            crate::QueueEntry {
+            std::iter::once(crate::QueueEntry {
                 queue_offset,
                 ..entry
-            },
+            }),
         );
     }
     assert_eq!(disk.changes() - before, 1, "one try");

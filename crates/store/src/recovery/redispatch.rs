@@ -213,12 +213,9 @@ impl<'a> Redispatch<'a> {
     }
 
     fn push(&self, queue: &Arc<Queue>, entry: QueueEntry) {
-        assert_eq!(
-            queue.take_offset(),
-            entry.queue_offset.0,
-            "the queue's next"
-        );
-        self.ground.queues.push(queue, entry);
+        assert_eq!(queue.next(), entry.queue_offset.0, "the queue's next");
+        queue.set_next(entry.queue_offset.0 + 1);
+        self.ground.queues.push(queue, std::iter::once(entry));
     }
 
     fn reject(&mut self, entry: &QueueEntry) {

@@ -27,6 +27,8 @@ pub(crate) struct LogScan<'a> {
     at: i64,
     window: Vec<u8>,
     window_start: i64,
+    /// Data is known to go on to here; beyond it, see `data_ends`.
+    data_to: i64,
     /// Where the data of each file ends, asked before it is read.
     data_ends: FxHashMap<i64, i64>,
 }
@@ -56,7 +58,16 @@ impl<'a> LogScan<'a> {
             at: from,
             window: Vec::new(),
             window_start: 0,
+            data_to: from,
             data_ends: FxHashMap::default(),
+        }
+    }
+
+    /// The same for a log that is known to have records up to `to`: the file system need not be asked where its data ends.
+    pub(crate) fn known(log: &'a CommitLog, from: i64, to: i64) -> Self {
+        LogScan {
+            data_to: to,
+            ..LogScan::new(log, from)
         }
     }
 
@@ -133,7 +144,11 @@ impl<'a> LogScan<'a> {
         if at < self.window_start || at + need as i64 > window_end {
             let file = self.log.file(segment)?;
             // What is asked for is read in any case: some file systems make holes of zeros.
-            let ahead = (self.data_end(segment)? - at).clamp(0, WINDOW_BYTES as i64);
+            let data_end = match self.data_to > at {
+                true => self.data_to,
+                false => self.data_end(segment)?,
+            };
+            let ahead = (data_end - at).clamp(0, WINDOW_BYTES as i64);
             let room = (segment.start + self.log.file_bytes() - at) as usize;
             let wanted = need.max(ahead as usize).min(room);
             self.window.resize(wanted, 0);

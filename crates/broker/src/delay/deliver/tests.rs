@@ -245,7 +245,6 @@ async fn nonsense_in_the_queue_is_passed() {
     let fixture = Fixture::start().await;
     let broker = fixture.broker();
     let mut batch = Batch::default();
-    let queue = broker.store.queue_or_create(SCHEDULE, 0).unwrap();
     for text in [
         "",
         "REAL_TOPIC\u{1}Orders\u{2}",
@@ -271,7 +270,7 @@ async fn nonsense_in_the_queue_is_passed() {
             properties: text.as_bytes(),
         };
         batch
-            .push(&queue, &record, EntryTag::DueAfterMs(0))
+            .push(&broker.store, &record, EntryTag::DueAfterMs(0))
             .unwrap();
     }
     broker.append(&mut batch).unwrap();
