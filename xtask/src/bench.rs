@@ -125,7 +125,7 @@ fn budgets(options: &Options) -> Result<()> {
         .median(System::Disk, SYNC_ONE.figures[0].name)
         .unwrap_or_default();
     if options.json {
-        let rows = bench.samples.json();
+        let rows = bench.samples.json(budget::figures());
         println!(
             "{:#}",
             json!({ "machine": machine, "fdatasync_us": fdatasync, "rows": rows, "notes": bench.notes })
@@ -135,7 +135,7 @@ fn budgets(options: &Options) -> Result<()> {
             "\n{machine}; fdatasync alone {fdatasync:.0} us; medians of {} rounds\n",
             bench.pace.rounds
         );
-        print!("{}", bench.samples.table());
+        print!("{}", bench.samples.table(budget::figures()));
         bench.notes.iter().for_each(|note| println!("- {note}"));
     }
     Ok(())

@@ -47,7 +47,7 @@ fn run(server: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result
 
 /// Connections and log files need descriptors, and the customary soft limit of 1024 is soon reached.
 #[cfg(unix)]
-fn raise_file_limit() {
+pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -59,7 +59,7 @@ fn raise_file_limit() {
 }
 
 #[cfg(not(unix))]
-fn raise_file_limit() {}
+pub(crate) fn raise_file_limit() {}
 
 /// How long a start waits for nameservers to take note of the broker. One that is down does not hold it up.
 const REGISTRATION_WAIT: Duration = Duration::from_secs(1);

@@ -1,8 +1,27 @@
 //! The suite `scale`: what many topics, queues and connections cost.
-use anyhow::{Result, bail};
+use anyhow::Result;
+use serde_json::json;
 
-use super::Options;
+use super::server::Programs;
+use super::{Options, machine};
+use crate::shell::{root, target};
 
-pub(super) fn measure(_: &Options) -> Result<()> {
-    bail!("not written yet")
+mod traffic;
+
+pub(super) fn measure(options: &Options) -> Result<()> {
+    let programs = Programs::build(&options.only)?;
+    let scratch = tempfile::Builder::new()
+        .prefix("scale-")
+        .tempdir_in(target())?;
+    let traffic = traffic::measure(&programs, scratch.path(), &options.only, options.short)?;
+    let machine = machine::describe(root());
+    if options.json {
+        println!(
+            "{:#}",
+            json!({ "machine": machine, "traffic": traffic.json() })
+        );
+    } else {
+        print!("\n{machine}\n\n{}", traffic.text());
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::budget::{ALONE, Figure, Need, Unit, figures};
+use super::budget::{Figure, Need, Unit};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(super) enum System {
@@ -48,9 +48,7 @@ impl Samples {
             Need::FloorTimes(times) => ours <= times * of(System::Floor)?,
             Need::FdatasyncTimes(times) => ours <= times * of(System::Disk)?,
             Need::AtMost(limit) => ours <= limit,
-            Need::ShareOfAlone(share) => {
-                ours >= share * self.median(System::Skylark, ALONE.name)?
-            }
+            Need::ShareOf(name, share) => ours >= share * self.median(System::Skylark, name)?,
         })
     }
 
@@ -106,7 +104,7 @@ impl Samples {
         parts.join(", ")
     }
 
-    pub(super) fn table(&self) -> String {
+    pub(super) fn table<'f>(&self, figures: impl Iterator<Item = &'f Figure>) -> String {
         let mut rows = vec![
             [
                 "",
@@ -120,15 +118,17 @@ impl Samples {
             .map(str::to_owned)
             .to_vec(),
         ];
-        for figure in figures() {
+        for figure in figures {
             let unit = match figure.unit {
-                Unit::PerSecond => "/s",
-                Unit::Micros => "us",
-                Unit::Mebibytes => "MiB",
-                Unit::Seconds => "s",
+                Unit::PerSecond => " [/s]",
+                Unit::Micros => " [us]",
+                Unit::Kibibytes => " [KiB]",
+                Unit::Mebibytes => " [MiB]",
+                Unit::Seconds => " [s]",
+                Unit::Count => "",
             };
             rows.push(vec![
-                format!("{} [{unit}]", figure.name),
+                format!("{}{unit}", figure.name),
                 self.cell(System::Apache, figure),
                 self.cell(System::Floor, figure),
                 self.cell(System::Skylark, figure),
@@ -145,8 +145,8 @@ impl Samples {
         aligned(&rows)
     }
 
-    pub(super) fn json(&self) -> Value {
-        figures()
+    pub(super) fn json<'f>(&self, figures: impl Iterator<Item = &'f Figure>) -> Value {
+        figures
             .map(|figure| {
                 let of = |system| self.taken.get(&(system, figure.name));
                 let need = figure
@@ -174,7 +174,8 @@ fn number(value: f64, unit: Unit) -> String {
         Unit::PerSecond if value >= 1e6 => format!("{:.2}M", value / 1e6),
         Unit::PerSecond => format!("{:.1}k", value / 1e3),
         Unit::Micros if value >= 10.0 => format!("{value:.0}"),
-        Unit::Micros | Unit::Mebibytes => format!("{value:.1}"),
+        Unit::Micros | Unit::Kibibytes | Unit::Mebibytes => format!("{value:.1}"),
+        Unit::Count => format!("{value:.0}"),
         Unit::Seconds => format!("{value:.3}"),
     }
 }
@@ -186,7 +187,7 @@ fn required(need: Need, unit: Unit) -> String {
         Need::FloorTimes(times) => format!("<= {times} floor"),
         Need::FdatasyncTimes(times) => format!("<= {times} fdatasync"),
         Need::AtMost(limit) => format!("<= {}", number(limit, unit)),
-        Need::ShareOfAlone(share) => format!(">= {share} of the first row"),
+        Need::ShareOf(name, share) => format!(">= {share} of {name}"),
     }
 }
 
@@ -218,7 +219,7 @@ pub(super) fn aligned(rows: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::budget::{LOADS, SYNC_ONE};
+    use super::super::budget::{LOADS, SYNC_ONE, figures};
     use super::*;
 
     const SEND: &Figure = &LOADS[0].figures[0];
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn every_row_is_in_the_table_once() {
-        let table = Samples::default().table();
+        let table = Samples::default().table(figures());
         assert_eq!(table.lines().count(), figures().count() + 2);
         let names: std::collections::HashSet<_> = figures().map(|figure| figure.name).collect();
         assert_eq!(names.len(), figures().count());

@@ -30,11 +30,12 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// Waits for `sent` messages to arrive, but not for ever nor for a receiver that is gone; returns how many did not.
-    pub(super) fn wait_for<T>(&self, sent: u64, receiver: &ScopedJoinHandle<'_, T>) -> u64 {
+    pub(super) fn wait_for<T>(&self, sent: u64, receivers: &[ScopedJoinHandle<'_, T>]) -> u64 {
         let deadline = monotonic() + ARRIVAL_TIMEOUT;
         loop {
             let missing = sent.saturating_sub(self.arrived.load(Ordering::Acquire));
-            if missing == 0 || receiver.is_finished() || monotonic() > deadline {
+            let gone = receivers.iter().any(ScopedJoinHandle::is_finished);
+            if missing == 0 || gone || monotonic() > deadline {
                 return missing;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -81,8 +82,8 @@ impl Arrivals {
         }
     }
 
-    fn take(&self, body: &[u8], now: Instant, tally: &mut Tally) -> anyhow::Result<()> {
-        let now = now - self.origin;
+    fn take(&self, body: &[u8], at: Instant, tally: &mut Tally) -> anyhow::Result<()> {
+        let now = at - self.origin;
         let mut arrived = 0;
         for record in records(body) {
             let body = record?.body;
@@ -97,6 +98,7 @@ impl Arrivals {
             if sent >= self.counted_from {
                 tally.messages += 1;
                 tally.bytes += body.len() as u64;
+                tally.last = Some(at);
                 tally.record(now.saturating_sub(sent));
             }
         }

@@ -115,7 +115,7 @@ fn fill(target: &Target, messages: u64, may_send: bool) -> anyhow::Result<Vec<Re
         .map(|((connection, frames), number)| {
             let requests = share(requests, FILL_CONNECTIONS, number);
             let live = &live;
-            move || window::send(connection, frames, FILL_BATCH, requests, span, live)
+            move || window::send(connection, frames, FILL_BATCH, requests, span, None, live)
         });
     let sent = drive(&live, Duration::ZERO, workers.collect())?.messages;
     // Apache gives messages to their queues some time after it has acknowledged them.

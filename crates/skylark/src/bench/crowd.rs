@@ -1,5 +1,5 @@
-//! `skylark bench crowd`: what a broker has besides the load that is measured: consumers that wait and messages that are not
-//! due yet. Stays until it is ended.
+//! `skylark bench crowd`: what a broker has besides the load that is measured: consumers that wait, messages that are not due yet,
+//! connections that do little. Stays until it is ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,9 @@ use remoting::clock::Clock;
 use remoting::{Body, Connection, Limits, NoRequests, Reply};
 use tokio::task::JoinSet;
 
-use crate::say;
+use crate::{say, serve};
+
+mod quiet;
 
 /// As Java clients do.
 const HEARTBEAT_PERIOD: Duration = Duration::from_secs(30);
@@ -47,10 +49,17 @@ pub(super) struct Crowd {
     /// Messages that are due in ten minutes to an hour (TIMER_DELIVER_MS)
     #[arg(long, default_value_t = 100_000)]
     timers: u32,
+    /// Connections besides these
+    #[arg(long, default_value_t = 0)]
+    connections: u32,
+    /// Seconds between two messages of one of them; 0: they send none
+    #[arg(long, default_value_t = 0)]
+    every: u32,
 }
 
 impl Crowd {
     pub(super) fn run(&self) -> anyhow::Result<()> {
+        serve::raise_file_limit();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -76,7 +85,21 @@ impl Crowd {
             consumer.beat().await?;
             consumers.spawn(consumer.wait());
         }
+        let mut connections = Vec::new();
+        for _ in 0..self.connections {
+            connections.push(self.connect().await?);
+        }
+        if self.every > 0 {
+            quiet::make_topics(&first).await?;
+        }
         say("ready\n")?;
+        if self.every > 0 && self.connections > 0 {
+            let period = Duration::from_secs(self.every.into());
+            consumers.spawn(quiet::send_now_and_then(
+                std::mem::take(&mut connections),
+                period,
+            ));
+        }
         match consumers.join_next().await {
             Some(ended) => ended?,
             None => std::future::pending().await,

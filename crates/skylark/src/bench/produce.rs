@@ -80,7 +80,7 @@ impl Produce {
                 let requests =
                     requests.map_or(u64::MAX, |all| share(all, self.connections, number));
                 let live = &live;
-                move || window::send(connection, frames, self.batch, requests, span, live)
+                move || window::send(connection, frames, self.batch, requests, span, None, live)
             });
         let tally = drive(&live, self.length.warm_up(), workers.collect())?;
         let seconds = span.length(&tally);

@@ -173,6 +173,7 @@ impl Run {
             messages_per_second: tally.messages as f64 / seconds,
             bytes_per_second: tally.bytes as f64 / seconds,
             latency_us: Latency::of(&tally.latency),
+            received_per_second: None,
             send_latency_us: None,
             lost: None,
             errors: error_counts(tally.errors),
@@ -196,6 +197,9 @@ pub(super) struct Report {
     messages_per_second: f64,
     bytes_per_second: f64,
     latency_us: Latency,
+    /// Of what was sent while it counted, until the last of it had arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) received_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) send_latency_us: Option<Latency>,
     /// Messages that were acknowledged and had not arrived when the run ended.
@@ -277,6 +281,9 @@ impl fmt::Display for Report {
         let mebibytes = self.bytes_per_second / f64::from(1 << 20);
         let rate = grouped(self.messages_per_second as u64);
         writeln!(out, "throughput  {rate}/s  {mebibytes:.1} MiB/s")?;
+        if let Some(received) = self.received_per_second {
+            writeln!(out, "received    {}/s", grouped(received as u64))?;
+        }
         writeln!(out, "latency     {}", self.latency_us)?;
         if let Some(send) = &self.send_latency_us {
             writeln!(out, "send        {send}")?;

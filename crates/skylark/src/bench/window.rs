@@ -39,6 +39,23 @@ impl Span {
     }
 }
 
+/// What tells receivers when a message was sent.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp {
+    /// Tells this run's messages from others.
+    pub(super) run: i64,
+    /// Times are counted from here.
+    pub(super) origin: Instant,
+}
+
+impl Stamp {
+    fn put(stamp: Option<Stamp>, frames: &mut Frames, place: usize, now: Instant) {
+        if let Some(Stamp { run, origin }) = stamp {
+            frames.stamp(place, run, (now - origin).as_nanos() as i64);
+        }
+    }
+}
+
 /// Keeps all places of `frames` under way until the span or `requests` of them are over.
 pub(super) fn send(
     mut connection: Connection,
@@ -46,6 +63,7 @@ pub(super) fn send(
     batch: u64,
     mut requests: u64,
     span: Span,
+    stamp: Option<Stamp>,
     live: &Live,
 ) -> anyhow::Result<Tally> {
     let mut tally = Tally::new()?;
@@ -53,12 +71,13 @@ pub(super) fn send(
     let window = frames
         .len()
         .min(usize::try_from(requests).unwrap_or(usize::MAX));
-    let now_ms = Clock::System.now_ms();
+    let (now, now_ms) = (monotonic(), Clock::System.now_ms());
     for place in 0..window {
+        Stamp::put(stamp, &mut frames, place, now);
         out.extend_from_slice(frames.renew(place, now_ms));
     }
     requests -= window as u64;
-    let mut sent_at = vec![monotonic(); window];
+    let mut sent_at = vec![now; window];
     let mut under_way = window;
     while under_way > 0 {
         connection.write(&out)?;
@@ -73,6 +92,7 @@ pub(super) fn send(
                 Some(span.counts(now).then_some(waited))
             })?;
             if requests > 0 && !span.is_over(now) && !live.stopped() {
+                Stamp::put(stamp, &mut frames, place, now);
                 out.extend_from_slice(frames.renew(place, now_ms));
                 sent_at[place] = now;
                 requests -= 1;
