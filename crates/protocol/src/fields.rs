@@ -3,10 +3,11 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::frame::Codec;
-use crate::json::{Scan, compact, put_escaped};
+use crate::json::{JsonError, Scan, compact, put_escaped};
 use crate::text::Text;
 
-/// The `extFields` of a command, a checked stretch of the frame's header in either codec.
+/// The `extFields` of a command, a stretch of the frame's header in either codec. What was not checked with the head is
+/// checked as it is read.
 ///
 /// To keep the fields of a stored [`crate::frame::Frame`], keep [`Fields::span`] and give it to
 /// [`Fields::at`] later; nothing is parsed twice.
@@ -20,7 +21,7 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Checked fields lying at `start` in their header.
+    /// Fields lying at `start` in their header.
     pub(crate) fn new(codec: Codec, bytes: &'a [u8], start: usize, present: bool) -> Fields<'a> {
         Fields {
             codec,
@@ -47,20 +48,22 @@ impl<'a> Fields<'a> {
         Fields::new(codec, bytes, span.start, true)
     }
 
-    /// All fields in the order they arrived.
+    /// All fields in the order they arrived; it ends where they can't be read.
     pub fn iter(&self) -> FieldIter<'a> {
         FieldIter {
             codec: self.codec,
             bytes: self.bytes,
             at: 0,
+            broken: None,
         }
     }
 
     /// For the `header!` macro: shows all fields but Java's nulls to `visit`, key and raw value apart. (Handing
     /// out pairs of `Text` costs twice the time: they travel through memory.)
-    pub(crate) fn each(&self, visit: &mut Visit<'_, 'a>) {
+    pub(crate) fn each(&self, visit: &mut Visit<'_, 'a>) -> Result<(), JsonError> {
         let empty_is_null = self.codec == Codec::Rocketmq;
-        for (key, value) in self.iter() {
+        let mut fields = self.iter();
+        while let Some((key, value)) = fields.next() {
             let (value, escaped) = value.into_raw();
             if empty_is_null && value.is_empty() {
                 continue;
@@ -70,17 +73,18 @@ impl<'a> Fields<'a> {
                 (_, true) => visit(key.to_str().as_bytes(), value, escaped),
             }
         }
+        fields.broken.map_or(Ok(()), Err)
     }
 
     /// The value of the field `name`; the last one if it is there several times, as in a Java map.
     pub fn find(&self, name: &str) -> Option<Text<'a>> {
         let mut found = None;
-        self.each(&mut |key, value, escaped| {
+        let read = self.each(&mut |key, value, escaped| {
             if key == name.as_bytes() {
                 found = Some(Text::raw(value, escaped));
             }
         });
-        found
+        read.ok().and(found)
     }
 }
 
@@ -93,6 +97,29 @@ pub struct FieldIter<'a> {
     codec: Codec,
     bytes: &'a [u8],
     at: usize,
+    /// Why it ended before the end.
+    broken: Option<JsonError>,
+}
+
+impl<'a> FieldIter<'a> {
+    /// The next field of a JSON header that is not written as fastjson writes it; `None` at the end.
+    #[cold]
+    fn any_json(&mut self) -> Result<Option<(Text<'a>, Text<'a>)>, JsonError> {
+        let mut scan = Scan::from(self.bytes, self.at);
+        while scan.peek().is_some() {
+            if self.at > 0 {
+                scan.expect(b',', "','")?;
+            }
+            let key = scan.string()?;
+            scan.expect(b':', "':'")?;
+            let value = scan.scalar()?;
+            self.at = scan.at();
+            if let Some(value) = value {
+                return Ok(Some((key, value)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl<'a> Iterator for FieldIter<'a> {
@@ -101,26 +128,22 @@ impl<'a> Iterator for FieldIter<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         match self.codec {
-            Codec::Json => loop {
-                if self.bytes.get(self.at) == Some(&b',') {
-                    self.at += 1;
-                }
-                if let Some(entry) = compact::<false>(self.bytes, self.at) {
+            Codec::Json => {
+                let comma = usize::from(self.at > 0);
+                if (comma == 0 || self.bytes.get(self.at) == Some(&b','))
+                    && let Some(entry) = compact(self.bytes, self.at + comma)
+                {
                     self.at = entry.end;
                     return Some((entry.key, entry.value));
                 }
-                let mut scan = Scan::new(self.bytes.get(self.at..)?);
-                if scan.peek() == Some(b',') {
-                    scan.expect(b',', "','").ok()?;
+                if self.at == self.bytes.len() || self.broken.is_some() {
+                    return None;
                 }
-                let key = scan.string::<false>().ok()?;
-                scan.expect(b':', "':'").ok()?;
-                let value = scan.scalar::<false>().ok()?;
-                self.at += scan.at();
-                if let Some(value) = value {
-                    return Some((key, value));
-                }
-            },
+                self.any_json().unwrap_or_else(|error| {
+                    self.broken = Some(error);
+                    None
+                })
+            }
             Codec::Rocketmq => {
                 let (key, used) = short_string(self.bytes.get(self.at..)?)?;
                 self.at += used;
@@ -167,7 +190,7 @@ impl<'a> Header<'a> for Fields<'a> {
 
     fn encode(&self, out: &mut FieldSink<'_>) {
         for (key, value) in self.iter() {
-            out.text(&key.to_str(), value);
+            out.echo(&key.to_str(), value);
         }
     }
 
@@ -211,6 +234,9 @@ pub enum HeaderError {
         /// What it should have been.
         expected: &'static str,
     },
+    /// The fields are no JSON.
+    #[error("JSON fields, {0}")]
+    Broken(#[from] JsonError),
 }
 
 /// Characters of a bad value that an error repeats.
@@ -346,7 +372,19 @@ impl<'o> FieldSink<'o> {
         }
     }
 
-    /// Writes one field.
+    /// Writes one field as it came, whatever its name is made of.
+    fn echo(&mut self, name: &str, value: Text<'_>) {
+        match self.codec {
+            Codec::Json => {
+                let mut escaped = Vec::with_capacity(name.len());
+                put_escaped(&mut escaped, name.as_bytes());
+                self.text(&String::from_utf8_lossy(&escaped), value);
+            }
+            Codec::Rocketmq => self.text(name, value),
+        }
+    }
+
+    /// Writes one field. Its name needs no escapes.
     pub fn text(&mut self, name: &str, value: Text<'_>) {
         let unescaped;
         let bytes = match value.unescaped_bytes() {
@@ -366,7 +404,7 @@ impl<'o> FieldSink<'o> {
         }
     }
 
-    /// Writes one field whose value needs no escapes.
+    /// Writes one field; neither its name nor its value needs escapes.
     pub fn plain(&mut self, name: &str, value: &str) {
         match self.codec {
             Codec::Json => {
@@ -382,7 +420,7 @@ impl<'o> FieldSink<'o> {
     fn json_name(&mut self, name: &str) {
         self.out.put_slice(if self.first { b"\"" } else { b",\"" });
         self.first = false;
-        put_escaped(self.out, name.as_bytes());
+        self.out.put_slice(name.as_bytes());
         self.out.put_slice(b"\":\"");
     }
 

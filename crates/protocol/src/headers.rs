@@ -47,7 +47,7 @@ macro_rules! header {
             $(let mut $field: Option<$type> = None;)*
             let mut next = 0;
             let mut error = None;
-            fields.each(&mut |key, value, escaped| {
+            let read = fields.each(&mut |key, value, escaped| {
                 let Some(found) = position(NAMES, key, next) else {
                     return;
                 };
@@ -61,6 +61,7 @@ macro_rules! header {
                     return;
                 })*
             });
+            read?;
             if let Some(error) = error {
                 return Err(error);
             }

@@ -39,7 +39,20 @@ pub(crate) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Scan<'a> {
-        Scan { bytes, at: 0 }
+        Scan::from(bytes, 0)
+    }
+
+    /// From a place on.
+    pub(crate) fn from(bytes: &'a [u8], at: usize) -> Scan<'a> {
+        Scan { bytes, at }
+    }
+
+    /// Goes on behind the next `wanted` among the last `within` bytes; `None` if it is not there.
+    pub(crate) fn find_near_end(&mut self, wanted: &[u8], within: usize) -> Option<()> {
+        let from = self.bytes.len().saturating_sub(within).max(self.at);
+        let found = memchr::memmem::find(self.bytes.get(from..)?, wanted)?;
+        self.at = from + found + wanted.len();
+        Some(())
     }
 
     pub(crate) fn at(&self) -> usize {
@@ -104,8 +117,8 @@ impl<'a> Scan<'a> {
         closes
     }
 
-    /// A string, quotes taken off. `CHECK` says whether its escapes have still to be checked.
-    pub(crate) fn string<const CHECK: bool>(&mut self) -> Result<Text<'a>, JsonError> {
+    /// A string, quotes taken off.
+    pub(crate) fn string(&mut self) -> Result<Text<'a>, JsonError> {
         self.expect(b'"', "'\"'")?;
         let start = self.at;
         let mut escaped = false;
@@ -115,7 +128,7 @@ impl<'a> Scan<'a> {
                 Some(b'"') => break,
                 Some(_) => {
                     escaped = true;
-                    let Some(length) = escape::<CHECK>(self.bytes, self.at) else {
+                    let Some(length) = escape(self.bytes, self.at) else {
                         self.at += 1;
                         return self.wrong("a JSON escape");
                     };
@@ -155,7 +168,7 @@ impl<'a> Scan<'a> {
 
     /// Takes a `"key":"value"` if it is [`compact`] and stands right here.
     pub(crate) fn compact(&mut self) -> bool {
-        let found = compact::<true>(self.bytes, self.at);
+        let found = compact(self.bytes, self.at);
         if let Some(entry) = &found {
             self.at = entry.end;
         }
@@ -163,9 +176,9 @@ impl<'a> Scan<'a> {
     }
 
     /// A string, or a number, `true` or `false` as it is written. `None` is JSON's `null`.
-    pub(crate) fn scalar<const CHECK: bool>(&mut self) -> Result<Option<Text<'a>>, JsonError> {
+    pub(crate) fn scalar(&mut self) -> Result<Option<Text<'a>>, JsonError> {
         match self.peek() {
-            Some(b'"') => self.string::<CHECK>().map(Some),
+            Some(b'"') => self.string().map(Some),
             _ => {
                 let start = self.at;
                 let word = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
@@ -190,7 +203,7 @@ impl<'a> Scan<'a> {
         let close = match self.peek() {
             Some(b'{') => b'}',
             Some(b'[') => b']',
-            _ => return self.scalar::<true>().map(drop),
+            _ => return self.scalar().map(drop),
         };
         if depth == 0 {
             return self.wrong("less nesting");
@@ -201,7 +214,7 @@ impl<'a> Scan<'a> {
         }
         loop {
             if close == b'}' {
-                self.string::<true>()?;
+                self.string()?;
                 self.expect(b':', "':'")?;
             }
             self.skip_nested(depth - 1)?;
@@ -221,9 +234,8 @@ impl<'a> Scan<'a> {
 }
 
 /// Length of the escape at `at`; `None` if it is none of JSON's.
-fn escape<const CHECK: bool>(bytes: &[u8], at: usize) -> Option<usize> {
+fn escape(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at + 1) {
-        _ if !CHECK => Some(2),
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Some(2),
         Some(b'u') if hex_unit(&bytes[at..]).is_some() => Some(6),
         _ => None,
@@ -241,7 +253,7 @@ pub(crate) struct Compact<'a> {
 /// The short way through `"key":"value"` without blanks and without escapes in the key, which is how nearly
 /// all fields arrive. `None`: read it the long way.
 #[inline]
-pub(crate) fn compact<const CHECK: bool>(bytes: &[u8], at: usize) -> Option<Compact<'_>> {
+pub(crate) fn compact(bytes: &[u8], at: usize) -> Option<Compact<'_>> {
     if *bytes.get(at)? != b'"' {
         return None;
     }
@@ -254,7 +266,7 @@ pub(crate) fn compact<const CHECK: bool>(bytes: &[u8], at: usize) -> Option<Comp
     let mut escaped = false;
     while *bytes.get(end)? == b'\\' {
         escaped = true;
-        end = end_of_plain(bytes, end + escape::<CHECK>(bytes, end)?);
+        end = end_of_plain(bytes, end + escape(bytes, end)?);
     }
     Some(Compact {
         key: Text::raw(&bytes[at + 1..key_end], false),

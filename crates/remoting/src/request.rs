@@ -2,6 +2,7 @@
 //! our own calls.
 
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,9 +24,16 @@ struct Parsed {
 }
 
 impl Parsed {
+    fn span(&self) -> Range<usize> {
+        self.fields.0 as usize..self.fields.1 as usize
+    }
+
     fn fields(&self) -> Fields<'_> {
-        let span = self.fields.0 as usize..self.fields.1 as usize;
-        Fields::at(self.frame.codec, &self.frame.header, span)
+        Fields::at(self.frame.codec, &self.frame.header, self.span())
+    }
+
+    fn header<'a, H: Header<'a>>(&'a self) -> Result<H, HeaderError> {
+        self.frame.header(self.span())
     }
 }
 
@@ -101,7 +109,7 @@ pub struct Request {
 impl Request {
     /// The typed header, borrowed from the frame.
     pub fn header<'a, H: Header<'a>>(&'a self) -> Result<H, HeaderError> {
-        H::decode(self.fields())
+        self.parsed.header()
     }
 
     /// The header's fields as they came.
@@ -256,7 +264,7 @@ pub struct Reply {
 impl Reply {
     /// The typed header, borrowed from the frame.
     pub fn header<'a, H: Header<'a>>(&'a self) -> Result<H, HeaderError> {
-        H::decode(self.parsed.fields())
+        self.parsed.header()
     }
 
     /// The header's fields as they came.

@@ -223,3 +223,44 @@ fn unknown_languages_are_other() {
     assert_eq!(Language::from_code(9), Language::Go);
     assert_eq!(Language::from_code(99), Language::Other);
 }
+
+/// Only code, flag, opaque and version of such a header are looked at with its head.
+#[test]
+fn fields_in_the_place_of_fastjsons_are_checked_when_read() {
+    const TAIL: &str =
+        r#","flag":0,"language":"JAVA","opaque":7,"serializeTypeCurrentRPC":"JSON","version":479}"#;
+    let check = |fields: &str, expect: Result<i64, &str>| {
+        let header = format!(r#"{{"code":30,"extFields":{fields}{TAIL}"#);
+        let frame = Frame {
+            codec: Codec::Json,
+            header: header.clone().into(),
+            body: bytes::Bytes::new(),
+        };
+        let head = frame.head().unwrap();
+        assert_eq!((head.code, head.opaque, head.version), (30, 7, 479));
+        let typed = frame.header::<crate::headers::offset::OffsetResponse>(head.fields.span());
+        let typed = typed.map(|header| header.offset.0);
+        assert_eq!(
+            typed.map_err(|error| error.to_string()),
+            expect.map_err(str::to_owned),
+            "{fields}"
+        );
+    };
+    check(r#"{"offset":"5"}"#, Ok(5));
+    check(r#"{ "offset" : "5" }"#, Ok(5));
+    check(r#"{"offset":"5","x":null}"#, Ok(5));
+    // Somebody else's: more between the fields and the flag.
+    check(r#"{"offset":"5"},"more":{"offset":"6"}"#, Ok(5));
+    check(r#"{"x":"},\"flag\":0","offset":"5"}"#, Ok(5));
+    check("{}", Err("the custom field <offset> is null"));
+    for (fields, at, expected, found) in [
+        (r#"{"offset":"5",}"#, 13, "'\"'", "the end"),
+        (r#"{,"offset":"5"}"#, 0, "'\"'", "','"),
+        (r#"{"offset":"5""x":"6"}"#, 12, "','", "'\"'"),
+        (r#"{"offset":"\x"}"#, 11, "a JSON escape", "'x'"),
+        (r#"{"offset""5"}"#, 8, "':'", "'\"'"),
+    ] {
+        let expect = format!("JSON fields, byte {at}: expected {expected}, found {found}");
+        check(fields, Err(&expect));
+    }
+}
