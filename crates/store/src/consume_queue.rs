@@ -178,15 +178,13 @@ impl Queue {
     pub(crate) fn push(&self, added: impl Iterator<Item = QueueEntry>) -> Pushed {
         let mut entries = self.entries.lock();
         let before = entries.unwritten.len();
-        let mut next = entries.next();
-        for entry in added {
+        for (next, entry) in (entries.next()..).zip(added) {
             assert_eq!(
                 entry.queue_offset.0, next,
                 "queue offsets are dense: {} {}",
                 self.topic, self.id
             );
             entries.unwritten.extend_from_slice(&entry.encode());
-            next += 1;
         }
         Pushed {
             to_list: !std::mem::replace(&mut entries.listed, true),
