@@ -17,6 +17,7 @@ use store::{AppendError, Appended, Store};
 use crate::address::Advertised;
 use crate::assignment::{RequestModes, Routes};
 use crate::clients::Clients;
+use crate::cold::ColdReads;
 use crate::config::Config;
 use crate::delay::Delays;
 use crate::filter::compiled::Compiled;
@@ -80,6 +81,7 @@ pub struct Broker {
     pub(crate) index_bell: Arc<Bell>,
     pub(crate) timer: TimerState,
     pub(crate) tasks: Tasks,
+    pub(crate) cold_reads: ColdReads,
     pub(crate) turn: AtomicU32,
 }
 

@@ -5,6 +5,7 @@ mod assignment;
 mod background;
 mod broker;
 mod clients;
+mod cold;
 pub mod config;
 mod delay;
 mod dispatch;

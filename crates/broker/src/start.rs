@@ -19,6 +19,7 @@ use crate::assignment::{RequestModes, Routes};
 use crate::background::Background;
 use crate::broker::{Broker, Identity, Saved};
 use crate::clients::Clients;
+use crate::cold::ColdReads;
 use crate::config::{Config, Role};
 use crate::delay::{self, Delays};
 use crate::dispatch::Gate;
@@ -337,6 +338,7 @@ fn assemble(
         index_bell: Arc::default(),
         timer: TimerState::default(),
         tasks: Tasks::default(),
+        cold_reads: ColdReads::default(),
         turn: AtomicU32::new(now_ms as u32),
         config,
         clock,

@@ -5,6 +5,7 @@ use protocol::{LogOffset, QueueOffset};
 
 use crate::Store;
 use crate::consume_queue::Queue;
+use crate::disk::Wait;
 use crate::read::ReadError;
 
 #[cfg(test)]
@@ -88,7 +89,7 @@ impl Store {
         }
         let front = match self.log.tail.slice(at.0, FRONT_BYTES) {
             Some(front) => front,
-            None => self.log.read_at(at.0, FRONT_BYTES)?,
+            None => self.log.read_at(at.0, FRONT_BYTES, Wait::ForDisk)?,
         };
         let long = |from: usize| {
             let bytes = front.get(from..).and_then(<[u8]>::first_chunk::<8>);

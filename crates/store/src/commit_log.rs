@@ -15,7 +15,7 @@ use protocol::LogOffset;
 use protocol::record::MAGIC_BLANK;
 
 use crate::config::{Config, file_name};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Wait};
 use crate::limits;
 use crate::tail::Tail;
 
@@ -53,6 +53,10 @@ impl Segment {
             path,
             file: Mutex::new(file.map(Arc::new)),
         }
+    }
+
+    fn open_file(&self) -> Option<Arc<File>> {
+        self.file.lock().clone()
     }
 }
 
@@ -92,8 +96,8 @@ impl CommitLog {
     /// A handle on a file. Opens one that is only read now and then, and closes others like it
     /// once there are many.
     pub(crate) fn file(&self, segment: &Segment) -> io::Result<Arc<File>> {
-        if let Some(file) = &*segment.file.lock() {
-            return Ok(file.clone());
+        if let Some(file) = segment.open_file() {
+            return Ok(file);
         }
         let file = Arc::new(if segment.start < self.file_start(self.end()) {
             self.disk.open_read(&segment.path)?
@@ -206,11 +210,15 @@ impl CommitLog {
     }
 
     /// Up to `len` bytes from a place on, as far as its file goes.
-    pub(crate) fn read_at(&self, at: i64, len: usize) -> io::Result<Bytes> {
+    pub(crate) fn read_at(&self, at: i64, len: usize, wait: Wait) -> io::Result<Bytes> {
         let Some(segment) = self.segment(at) else {
             return Ok(Bytes::new());
         };
-        let file = match self.file(&segment) {
+        let file = match wait {
+            Wait::ForDisk => self.file(&segment),
+            Wait::No => (segment.open_file()).ok_or_else(|| io::ErrorKind::WouldBlock.into()),
+        };
+        let file = match file {
             // Removed since.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Bytes::new()),
             file => file?,
@@ -220,7 +228,7 @@ impl CommitLog {
         let mut filled = 0;
         while filled < bytes.len() {
             let pos = (at - segment.start) as u64 + filled as u64;
-            match file.read_at(&mut bytes[filled..], pos) {
+            match file.read_some_at(&mut bytes[filled..], pos, wait) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -251,7 +259,7 @@ impl CommitLog {
                 continue;
             };
             let len = (to.min(file_end) - at).min(limits::READ_WINDOW_BYTES as i64);
-            let bytes = self.read_at(at, len as usize)?;
+            let bytes = self.read_at(at, len as usize, Wait::ForDisk)?;
             self.write(&segment, at, &bytes)?;
             at += len;
         }

@@ -30,6 +30,15 @@ pub enum File {
     Sim(sim::SimFile),
 }
 
+/// Whether a read may wait for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// As long as it takes.
+    ForDisk,
+    /// Not at all: what is not in memory is an error of kind `WouldBlock`.
+    No,
+}
+
 /// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
@@ -254,10 +263,32 @@ impl File {
         }
     }
 
+    /// The same, of what the system has in memory: otherwise an error of kind `WouldBlock`, also where the platform or the
+    /// file system can't tell.
+    pub fn read_cached_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        match self {
+            File::Os(file) => file.read_cached_at(buf, pos),
+            File::Sim(file) => file.read_cached_at(buf, pos),
+        }
+    }
+
+    /// Reads with as much patience as is given.
+    pub fn read_some_at(&self, buf: &mut [u8], pos: u64, wait: Wait) -> io::Result<usize> {
+        match wait {
+            Wait::ForDisk => self.read_at(buf, pos),
+            Wait::No => self.read_cached_at(buf, pos),
+        }
+    }
+
     /// Fills the buffer or fails with `UnexpectedEof`.
-    pub fn read_exact_at(&self, mut buf: &mut [u8], mut pos: u64) -> io::Result<()> {
+    pub fn read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
+        self.read_all_at(buf, pos, Wait::ForDisk)
+    }
+
+    /// The same with as much patience as is given.
+    pub fn read_all_at(&self, mut buf: &mut [u8], mut pos: u64, wait: Wait) -> io::Result<()> {
         while !buf.is_empty() {
-            match self.read_at(buf, pos) {
+            match self.read_some_at(buf, pos, wait) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     buf = &mut buf[count..];

@@ -12,6 +12,7 @@ use protocol::{LogOffset, QueueOffset};
 
 use crate::Store;
 use crate::consume_queue::{ENTRY_BYTES, Queue, QueueEntry};
+use crate::disk::Wait;
 use crate::limits;
 
 #[cfg(test)]
@@ -37,6 +38,8 @@ pub struct ReadLimits {
     pub cold_messages_max: usize,
     /// `maxFilterMessageSize`: bytes of consume queue looked at, if `messages_max` is not more.
     pub scan_bytes_max: usize,
+    /// Whether the read may wait for the disk. If not, and it would have to, it is an error of kind `WouldBlock`.
+    pub wait: Wait,
 }
 
 impl Default for ReadLimits {
@@ -50,6 +53,7 @@ impl Default for ReadLimits {
             cold_bytes_max: 64 << 10,
             cold_messages_max: 8,
             scan_bytes_max: 16_000,
+            wait: Wait::ForDisk,
         }
     }
 }
@@ -99,6 +103,13 @@ pub struct Read {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ReadError(#[from] pub io::Error);
+
+impl ReadError {
+    /// Nothing is wrong: it is not in memory, and the read was not to wait for the disk.
+    pub fn would_wait(&self) -> bool {
+        self.0.kind() == io::ErrorKind::WouldBlock
+    }
+}
 
 /// Entries that are looked at together.
 const BLOCK_ENTRIES: usize = 64;
@@ -159,7 +170,7 @@ impl Store {
             let mut window = Window::default();
             while read.next.0 < scan_end {
                 let count = BLOCK_ENTRIES.min((scan_end - read.next.0) as usize);
-                let block = self.queues.read(queue, read.next.0, count)?;
+                let block = self.queues.read(queue, read.next.0, count, limits.wait)?;
                 if block.is_empty() {
                     read.status = ReadStatus::OffsetFoundNull;
                     read.next = self.queues.next_file(read.next);
@@ -186,14 +197,19 @@ impl Store {
         let log_end = self.log.end();
         for (index, entry) in block.iter().enumerate() {
             let behind = log_end - entry.log_offset.0;
-            if is_full(read, entry, limits, behind) {
+            let room = Room::new(limits, behind);
+            if room.is_full(read, entry) {
                 return Ok(true);
             }
+            let left = room.messages_max.saturating_sub(read.records.len()).max(1);
+            let last = block.len().min(index + left);
             read.behind_bytes = behind;
             read.next = QueueOffset(entry.queue_offset.0 + 1);
             let status = if !(sieve.entry)(entry) {
                 ReadStatus::NoMatchedMessage
-            } else if let Some(record) = self.record_of(queue, &block[index..], window)? {
+            } else if let Some(record) =
+                self.record_of(queue, &block[index..last], window, limits.wait)?
+            {
                 if (sieve.record)(&record) {
                     read.bytes += record.len();
                     read.records.push(detached(record, window.occupied));
@@ -221,6 +237,7 @@ impl Store {
         queue: &Queue,
         entries: &[QueueEntry],
         window: &mut Window,
+        wait: Wait,
     ) -> Result<Option<Bytes>, ReadError> {
         let Some(entry) = entries.first() else {
             return Ok(None);
@@ -232,7 +249,7 @@ impl Store {
             return Ok(None);
         }
         if window.slice(entry.log_offset.0, size).is_none() {
-            *window = self.window(entries)?;
+            *window = self.window(entries, wait)?;
         }
         let Some(record) = window.slice(entry.log_offset.0, size) else {
             return Ok(None);
@@ -254,7 +271,7 @@ impl Store {
     }
 
     /// The log from the first entry's record on.
-    fn window(&self, entries: &[QueueEntry]) -> Result<Window, ReadError> {
+    fn window(&self, entries: &[QueueEntry], wait: Wait) -> Result<Window, ReadError> {
         let start = entries.first().map_or(0, |entry| entry.log_offset.0);
         if let Some(held) = self.log.tail.rest_of_chunk(start) {
             return Ok(Window {
@@ -264,7 +281,7 @@ impl Store {
                 as_written: true,
             });
         }
-        let bytes = self.log.read_at(start, dense_span(entries))?;
+        let bytes = self.log.read_at(start, dense_span(entries), wait)?;
         Ok(Window {
             start,
             occupied: bytes.len(),
@@ -282,11 +299,11 @@ impl Store {
         let (record, occupied) = match self.log.tail.rest_of_chunk(at.0) {
             Some(held) => (held.bytes, held.occupied),
             None => {
-                let front = self.log.read_at(at.0, FRONT_BYTES)?;
+                let front = self.log.read_at(at.0, FRONT_BYTES, Wait::ForDisk)?;
                 let Some(size) = claimed_size(&front, at) else {
                     return Ok(None);
                 };
-                (self.log.read_at(at.0, size)?, size)
+                (self.log.read_at(at.0, size, Wait::ForDisk)?, size)
             }
         };
         let Ok(outline) = Outline::decode(&record) else {
@@ -311,20 +328,31 @@ fn claimed_size(front: &[u8], at: LogOffset) -> Option<usize> {
     (i64::from_be_bytes(*log_offset) == at.0 && size <= limits::RECORD_BYTES_MAX).then_some(size)
 }
 
-/// `isTheBatchFull` of Apache.
-fn is_full(read: &Read, entry: &QueueEntry, limits: &ReadLimits, behind: i64) -> bool {
-    if read.records.is_empty() {
-        return false;
+/// How much may be given of what lies so far behind the end of the log.
+struct Room {
+    messages_max: usize,
+    bytes_max: usize,
+}
+
+impl Room {
+    fn new(limits: &ReadLimits, behind: i64) -> Room {
+        let (bytes_max, messages_max) = if behind <= limits.hot_window_bytes {
+            (limits.hot_bytes_max, limits.hot_messages_max)
+        } else {
+            (limits.cold_bytes_max, limits.cold_messages_max)
+        };
+        Room {
+            messages_max: limits.messages_max.min(messages_max),
+            bytes_max: limits.bytes_max.max(100).min(bytes_max),
+        }
     }
-    let count = read.records.len();
-    let bytes = read.bytes + entry.size.max(0) as usize;
-    let (bytes_max, messages_max) = if behind <= limits.hot_window_bytes {
-        (limits.hot_bytes_max, limits.hot_messages_max)
-    } else {
-        (limits.cold_bytes_max, limits.cold_messages_max)
-    };
-    count >= limits.messages_max.min(messages_max)
-        || bytes > limits.bytes_max.max(100).min(bytes_max)
+
+    /// `isTheBatchFull` of Apache.
+    fn is_full(&self, read: &Read, entry: &QueueEntry) -> bool {
+        let bytes = read.bytes + entry.size.max(0) as usize;
+        !read.records.is_empty()
+            && (read.records.len() >= self.messages_max || bytes > self.bytes_max)
+    }
 }
 
 /// Bytes of log worth reading at once for the first entry: as far as a quarter of it is wanted.

@@ -17,7 +17,7 @@ use crate::config::{Config, file_start};
 use crate::consume_queue::QueueEntry;
 use crate::consume_queue::files::QueueFiles;
 use crate::consume_queue::table::Table;
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Wait};
 use crate::store::{BadRange, OpenError};
 
 pub(crate) use self::redispatch::Redispatch;
@@ -264,7 +264,9 @@ impl Ground<'_> {
         }
         let mut last_ms = self.checkpoint.physic_ms;
         if let Some(entry) = newest {
-            let record = self.log.read_at(entry.log_offset.0, entry.size as usize)?;
+            let record =
+                self.log
+                    .read_at(entry.log_offset.0, entry.size as usize, Wait::ForDisk)?;
             if let Ok(outline) = Outline::decode(&record) {
                 last_ms = last_ms.max(outline.store_timestamp);
             }

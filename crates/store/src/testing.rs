@@ -45,7 +45,12 @@ pub(crate) fn open_with_report(disk: &Arc<SimDisk>, config: Config) -> (Store, R
 /// All entries of a queue from its oldest message on.
 pub(crate) fn queue_entries(store: &Store, queue: &Queue) -> Vec<QueueEntry> {
     let (from, next) = (queue.min().0, queue.next());
-    let found = store.queues.read(queue, from, (next - from) as usize);
+    let found = store.queues.read(
+        queue,
+        from,
+        (next - from) as usize,
+        crate::disk::Wait::ForDisk,
+    );
     let found = found.unwrap();
     assert_eq!(found.len() as i64, next - from);
     found
@@ -174,7 +179,11 @@ pub(crate) fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Out
 
 /// What a log file has at a place in the log, whatever memory says.
 pub(crate) fn peek(store: &Store, at: i64, len: usize) -> Vec<u8> {
-    store.log.read_at(at, len).unwrap().to_vec()
+    store
+        .log
+        .read_at(at, len, crate::disk::Wait::ForDisk)
+        .unwrap()
+        .to_vec()
 }
 
 /// Overwrites a log file.

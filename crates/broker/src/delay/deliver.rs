@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::QueueOffset;
 use protocol::properties;
 use protocol::record::Record;
+use store::disk::Wait;
 use store::{Batch, Queue, QueueEntry, Read, ReadError, ReadLimits, ReadStatus};
 
 use super::queue_of;
@@ -240,4 +241,5 @@ const LIMITS: ReadLimits = ReadLimits {
     cold_bytes_max: limits::DELIVERED_BYTES_MAX,
     cold_messages_max: limits::DELIVERED_MAX,
     scan_bytes_max: 0,
+    wait: Wait::ForDisk,
 };

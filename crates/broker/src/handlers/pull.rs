@@ -11,7 +11,8 @@ use protocol::headers::pull::{PullMessage, PullMessageResponse, PullRefused};
 use protocol::text::Text;
 use remoting::clock::{Instant, monotonic};
 use remoting::{Body, Peer, ReplyTo, Request};
-use store::{Queue, Read, ReadLimits, ReadStatus, Store};
+use store::disk::Wait;
+use store::{Queue, Read, ReadError, ReadLimits, ReadStatus, Store};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
@@ -87,12 +88,34 @@ pub(crate) fn pull(broker: &Arc<Broker>, request: Request) {
     if let Some(offset) = pull.take_reset(broker) {
         return pull.answer_reset(broker, reply, offset);
     }
-    match pull.read(pull.from, &broker.store) {
+    let read = pull.read(pull.from, &broker.store, Wait::No);
+    if read.as_ref().is_err_and(ReadError::would_wait) {
+        return read_cold(broker, pull, reply, wait_ms);
+    }
+    answer_or_hold(broker, pull, reply, wait_ms, read);
+}
+
+/// Answers as soon as the disk has given what is not in memory.
+fn read_cold(broker: &Arc<Broker>, pull: Pull, reply: ReplyTo, wait_ms: i64) {
+    broker.read_cold(move |broker| {
+        let read = pull.read(pull.from, &broker.store, Wait::ForDisk);
+        answer_or_hold(broker, pull, reply, wait_ms, read);
+    });
+}
+
+fn answer_or_hold(
+    broker: &Arc<Broker>,
+    pull: Pull,
+    reply: ReplyTo,
+    wait_ms: i64,
+    read: Result<Read, ReadError>,
+) {
+    match read {
         Ok(read) if wait_ms > 0 && is_at_end(read.status, pull.from) => {
             hold(broker, pull, reply, wait_ms, read)
         }
         Ok(read) => pull.answer(broker, reply, read),
-        Err(refusal) => refuse(reply, &refusal.into()),
+        Err(error) => refuse(reply, &pull.unreadable(&error).into()),
     }
 }
 
@@ -370,8 +393,8 @@ fn hold(broker: &Arc<Broker>, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read
             offset = pull.reset(&holder, resets) => pull.answer_reset(&holder, reply, offset),
             () = stopped => refuse(reply, &stopping().into()),
             read = pull.wait(&holder.store, deadline) => match read {
-                Ok(read) => pull.answer(&holder, reply, read),
-                Err(refusal) => refuse(reply, &refusal.into()),
+                Err(error) if error.would_wait() => read_cold(&holder, pull, reply, 0),
+                read => answer_or_hold(&holder, pull, reply, 0, read),
             }
         }
     });
@@ -387,20 +410,25 @@ fn stopping() -> Refusal {
 }
 
 impl Pull {
-    fn read(&self, from: QueueOffset, store: &Store) -> Result<Read, Refusal> {
+    fn read(&self, from: QueueOffset, store: &Store, wait: Wait) -> Result<Read, ReadError> {
         let filter = &self.wanted.filter;
-        let read = store.read_where(
+        let limits = ReadLimits {
+            wait,
+            ..self.limits
+        };
+        store.read_where(
             &self.queue,
             from,
-            &self.limits,
+            &limits,
             |entry| filter.wants_entry(entry.tags_code),
             |record| filter.wants_record(record),
-        );
-        read.map_err(|error| {
-            let (topic, queue_id) = (self.queue.topic(), self.queue.id());
-            tracing::error!(topic, queue_id, from = from.0, %error, "can't read messages");
-            Refusal::system(error.to_string())
-        })
+        )
+    }
+
+    fn unreadable(&self, error: &ReadError) -> Refusal {
+        let (topic, queue_id) = (self.queue.topic(), self.queue.id());
+        tracing::error!(topic, queue_id, from = self.from.0, %error, "can't read messages");
+        Refusal::system(error.to_string())
     }
 
     fn take_reset(&self, broker: &Broker) -> Option<QueueOffset> {
@@ -424,7 +452,7 @@ impl Pull {
 
     /// Reads once there is something to read, or at the deadline. Messages the filter leaves out are stepped over while
     /// waiting; the client hears of them soon, so that its offset moves on.
-    async fn wait(&self, store: &Store, mut deadline: Instant) -> Result<Read, Refusal> {
+    async fn wait(&self, store: &Store, mut deadline: Instant) -> Result<Read, ReadError> {
         let mut from = self.from;
         let mut skipped = None;
         loop {
@@ -435,7 +463,7 @@ impl Pull {
             if let (false, Some(read)) = (arrived, skipped.take()) {
                 return Ok(read);
             }
-            let read = self.read(from, store)?;
+            let read = self.read(from, store, Wait::No)?;
             let subscription = self.wanted.subscription.as_ref();
             if subscription.is_some_and(|subscription| subscription.is_replaced()) {
                 // What the old expression leaves out the new one may want: the client asks again from where it was.

@@ -7,6 +7,7 @@ use protocol::properties;
 use protocol::record::Record;
 use protocol::{QueueOffset, receipt};
 use serde::Serialize;
+use store::disk::Wait;
 use store::{Batch, Queue, ReadError, ReadLimits};
 
 use super::checkpoints::{At, Checkpoints, Key, Taken};
@@ -287,4 +288,5 @@ pub(super) const MANY: ReadLimits = ReadLimits {
     cold_bytes_max: limits::REVIVE_BATCH_BYTES,
     cold_messages_max: 256,
     scan_bytes_max: 16_000,
+    wait: Wait::ForDisk,
 };

@@ -15,6 +15,7 @@ use protocol::record::{Outline, Record};
 use protocol::text::Text;
 use protocol::{LogOffset, QueueOffset};
 use remoting::{Body, ReplyTo};
+use store::disk::Wait;
 use store::{AppendError, Appended, Queue, QueueNameError, ReadError, ReadLimits};
 
 use super::half::{self, Facts, Rules};
@@ -47,6 +48,7 @@ pub(super) const READ_LIMITS: ReadLimits = ReadLimits {
     cold_bytes_max: 4 << 20,
     cold_messages_max: HALVES_TURN,
     scan_bytes_max: 0,
+    wait: Wait::ForDisk,
 };
 
 /// See the module's first line.

@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{ENTRY_BYTES, FILLER_SIZE, Queue, QueueEntry};
 use crate::config::{Config, file_name};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Wait};
 use crate::limits;
 
 /// What all queues share to get at their files.
@@ -253,6 +253,7 @@ impl QueueFiles {
         queue: &Queue,
         from: i64,
         count: usize,
+        wait: Wait,
     ) -> io::Result<Vec<QueueEntry>> {
         let mut found = Vec::new();
         let (first, files) = {
@@ -274,7 +275,7 @@ impl QueueFiles {
             return Ok(found);
         }
         let count = count.min((first - from) as usize);
-        let mut read = self.read_files(queue, from, count, &files)?;
+        let mut read = self.read_files(queue, from, count, &files, wait)?;
         if read.len() == count {
             read.append(&mut found);
         }
@@ -287,6 +288,7 @@ impl QueueFiles {
         from: i64,
         count: usize,
         files: &std::ops::Range<i64>,
+        wait: Wait,
     ) -> io::Result<Vec<QueueEntry>> {
         let mut read = Vec::with_capacity(count);
         while read.len() < count {
@@ -297,10 +299,10 @@ impl QueueFiles {
             }
             let room = (start + self.file_bytes - at) as usize / ENTRY_BYTES;
             let mut bytes = vec![0; room.min(count - read.len()) * ENTRY_BYTES];
-            match self.open(queue, start, Access::Read) {
+            match self.open_to_read(queue, start, wait) {
                 // Expired since `files` was looked at.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                file => file?.read_exact_at(&mut bytes, (at - start) as u64)?,
+                file => file?.read_all_at(&mut bytes, (at - start) as u64, wait)?,
             }
             let (chunks, _) = bytes.as_chunks();
             let at = from + read.len() as i64;
@@ -322,7 +324,7 @@ impl QueueFiles {
 
     /// The one entry at an offset.
     pub(crate) fn entry(&self, queue: &Queue, at: i64) -> io::Result<Option<QueueEntry>> {
-        Ok(self.read(queue, at, 1)?.pop())
+        Ok(self.read(queue, at, 1, Wait::ForDisk)?.pop())
     }
 
     /// The first offset in the file after the one that has (or would have) an offset.
@@ -347,20 +349,33 @@ impl QueueFiles {
         self.named.lock().remove(&key);
     }
 
+    fn open_to_read(&self, queue: &Queue, start: i64, wait: Wait) -> io::Result<Arc<File>> {
+        match wait {
+            Wait::ForDisk => self.open(queue, start, Access::Read),
+            Wait::No => {
+                let file = self.is_open((queue.number, start), false);
+                file.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+            }
+        }
+    }
+
+    fn is_open(&self, key: FileKey, writable: bool) -> Option<Arc<File>> {
+        let mut handles = self.handles.lock();
+        handles.uses += 1;
+        let used = handles.uses;
+        let handle = handles.open.get_mut(&key)?;
+        (handle.writable || !writable).then(|| {
+            handle.used = used;
+            handle.file.clone()
+        })
+    }
+
     /// A handle on a file.
     pub(super) fn open(&self, queue: &Queue, start: i64, access: Access) -> io::Result<Arc<File>> {
         let writable = access != Access::Read;
         let key = (queue.number, start);
-        {
-            let mut handles = self.handles.lock();
-            handles.uses += 1;
-            let used = handles.uses;
-            if let Some(handle) = handles.open.get_mut(&key)
-                && (handle.writable || !writable)
-            {
-                handle.used = used;
-                return Ok(handle.file.clone());
-            }
+        if let Some(file) = self.is_open(key, writable) {
+            return Ok(file);
         }
         let path = self.path(queue, start);
         let file = Arc::new(match access {

@@ -11,7 +11,7 @@ use super::files::{Access, QueueFiles};
 use super::{ENTRY_BYTES, Queue, QueueEntry};
 use crate::commit_log::CommitLog;
 use crate::config::{Config, file_start};
-use crate::disk::Disk;
+use crate::disk::{Disk, Wait};
 use crate::recovery::is_blank;
 use crate::store::OpenError;
 
@@ -198,7 +198,7 @@ impl QueueFiles {
                 high = middle;
             }
         }
-        let block = self.read(queue, first + low, (high - low) as usize)?;
+        let block = self.read(queue, first + low, (high - low) as usize, Wait::ForDisk)?;
         Ok(low + block.partition_point(holds) as i64)
     }
 
@@ -238,7 +238,7 @@ impl QueueFiles {
         if entry.is_filler() || entry.log_offset.0 < log.min() {
             return Ok(Some(true));
         }
-        let record = log.read_at(entry.log_offset.0, entry.size as usize)?;
+        let record = log.read_at(entry.log_offset.0, entry.size as usize, Wait::ForDisk)?;
         let outline = Outline::decode(&record).ok();
         let outline = outline.filter(|outline| outline.log_offset == entry.log_offset);
         Ok(outline.map(|outline| entry.names(queue, &outline)))

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::disk::{CrashKeep, SimDisk};
+use crate::disk::{CrashKeep, SimDisk, Wait};
 use crate::testing::{Message, append, bodies, config, open};
 
 /// Entries that come while others are being written are written next time: whatever the timing,
@@ -55,13 +55,20 @@ fn a_reader_may_meet_retention() {
     let files = crate::Disk::Sim(disk.clone());
     store.queues.forget(&queue, 0);
     files.remove_file(path).unwrap();
-    assert_eq!(store.queues.read(&queue, 3, 5).unwrap(), []);
+    assert_eq!(store.queues.read(&queue, 3, 5, Wait::ForDisk).unwrap(), []);
     let read = crate::testing::read(&store, "T", 0, 3);
     assert_eq!(read.status, crate::ReadStatus::OffsetFoundNull);
     store.queues.mark_unsynced(&queue, 0);
     store.queues.sync().unwrap();
     assert!(!files.exists(path));
-    assert_eq!(store.queues.read(&queue, 20, 1).unwrap().len(), 1);
+    assert_eq!(
+        store
+            .queues
+            .read(&queue, 20, 1, Wait::ForDisk)
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 /// While a queue can't be written, appends don't try it each time.

@@ -197,6 +197,24 @@ impl OsFile {
         std::os::unix::fs::FileExt::read_at(&self.0, buf, pos)
     }
 
+    #[cfg(target_os = "linux")]
+    pub(super) fn read_cached_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        let mut into = [io::IoSliceMut::new(buf)];
+        match preadv2(&self.0, &mut into, pos, ReadWriteFlags::NOWAIT) {
+            // Old kernels and some file systems don't know.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            read => Ok(read?),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn read_cached_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     #[cfg(unix)]
     pub(super) fn write_all_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, pos)

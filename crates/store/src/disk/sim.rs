@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use self::content::Content;
 use self::names::{Names, Node};
@@ -27,6 +27,17 @@ const TOTAL_DEFAULT: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct SimDisk {
     state: Mutex<State>,
+    slow: Mutex<Slow>,
+    /// Reads may go on.
+    fast: Condvar,
+}
+
+/// Files that are not in memory, of a disk that takes its time.
+#[derive(Debug, Default)]
+struct Slow {
+    /// In their paths.
+    path: Option<String>,
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -127,6 +138,8 @@ impl SimDisk {
                 next_file: 0,
                 boot: 1,
             }),
+            slow: Mutex::default(),
+            fast: Condvar::new(),
         })
     }
 
@@ -153,6 +166,8 @@ impl SimDisk {
                     state.boot + 1
                 },
             }),
+            slow: Mutex::default(),
+            fast: Condvar::new(),
         })
     }
 
@@ -164,6 +179,29 @@ impl SimDisk {
     /// Forgets all failures to come.
     pub fn heal(&self) {
         self.state.lock().faults.clear();
+    }
+
+    /// From now on, reads of files whose path contains this text wait until [`SimDisk::serve_reads`], or would.
+    pub fn hold_reads(&self, path: &str) {
+        self.slow.lock().path = Some(path.to_owned());
+    }
+
+    /// Lets those that wait go on, and all that come.
+    pub fn serve_reads(&self) {
+        self.slow.lock().path = None;
+        self.fast.notify_all();
+    }
+
+    /// Reads that wait.
+    pub fn waiting_reads(&self) -> usize {
+        self.slow.lock().waiting
+    }
+
+    fn wait_to_read(&self, path: &str) {
+        let mut slow = self.slow.lock();
+        slow.waiting += 1;
+        self.fast.wait_while(&mut slow, |slow| slow.holds(path));
+        slow.waiting -= 1;
     }
 
     /// Size of the disk in bytes; `None` is without end. May be set below what is in use.
@@ -386,8 +424,22 @@ fn no_space() -> io::Error {
     )
 }
 
+impl Slow {
+    fn holds(&self, path: &str) -> bool {
+        self.path.as_ref().is_some_and(|held| path.contains(held))
+    }
+}
+
 impl SimFile {
+    pub(super) fn read_cached_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        if self.disk.slow.lock().holds(&self.path) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.read_at(buf, pos)
+    }
+
     pub(super) fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        self.disk.wait_to_read(&self.path);
         self.disk
             .state
             .lock()

@@ -333,9 +333,40 @@ fn an_entry_with_an_absurd_size_is_passed_over() {
         };
         let mut window = Window::default();
         assert_eq!(
-            store.record_of(&queue, &[entry], &mut window).unwrap(),
+            store
+                .record_of(&queue, &[entry], &mut window, Wait::ForDisk)
+                .unwrap(),
             None
         );
         assert!(window.bytes.is_empty(), "nothing was read for {size}");
     }
+}
+
+#[test]
+fn what_is_not_in_memory_is_not_waited_for() {
+    let sim = SimDisk::new(1);
+    let store = open(&sim, config());
+    append(&store, &[Message::new("T", 0, "old")], 1);
+    store.log.tail.clear();
+    append(&store, &[Message::new("T", 0, "new")], 2);
+    let queue = store.queue("T", 0).unwrap();
+    let patient = ReadLimits::default();
+    let hasty = ReadLimits {
+        wait: Wait::No,
+        ..patient
+    };
+    sim.hold_reads("/commitlog/");
+    let old = store.read(&queue, QueueOffset(0), &hasty, |_| true);
+    assert!(old.unwrap_err().would_wait());
+    let new = store.read(&queue, QueueOffset(1), &hasty, |_| true);
+    assert_eq!(new.unwrap().records.len(), 1);
+
+    store.flush_queues(0).unwrap();
+    sim.hold_reads("/consumequeue/");
+    let unread = store.read(&queue, QueueOffset(1), &hasty, |_| true);
+    assert!(unread.unwrap_err().would_wait());
+
+    sim.serve_reads();
+    let all = store.read(&queue, QueueOffset(0), &hasty, |_| true);
+    assert_eq!(all.unwrap().records.len(), 2);
 }
