@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn each(&self, visit: &mut Visit<'_, 'a>) -> Result<(), JsonError> {
         let empty_is_null = self.codec == Codec::Rocketmq;
         let mut fields = self.iter();
-        while let Some((key, value)) = fields.next() {
+        for (key, value) in fields.by_ref() {
             let (value, escaped) = value.into_raw();
             if empty_is_null && value.is_empty() {
                 continue;
