@@ -37,7 +37,8 @@ struct Place {
 }
 
 impl Frames {
-    /// `count` requests of `batch` messages each, going round the queues. `number` tells the windows of a run apart.
+    /// `count` requests of `batch` messages each, going round the queues, each window on from where the one before ends.
+    /// `number` tells the windows of a run apart.
     pub(super) fn new(
         target: &Target,
         batch: usize,
@@ -45,7 +46,10 @@ impl Frames {
         number: usize,
     ) -> anyhow::Result<Frames> {
         let now_ms = Clock::System.now_ms();
-        let places = (0..count).map(|place| Place::new(target, batch, place, now_ms));
+        let places = (0..count).map(|place| {
+            let queue = (number * count + place) % usize::from(target.queues);
+            Place::new(target, batch, place, queue, now_ms)
+        });
         let key = (now_ms as u64) << 40 | (number as u64 & 0xff) << 32;
         Ok(Frames {
             places: places.collect::<anyhow::Result<_>>()?,
@@ -88,7 +92,13 @@ pub(super) fn read_stamp(body: &[u8]) -> Option<(i64, i64)> {
 }
 
 impl Place {
-    fn new(target: &Target, batch: usize, place: usize, now_ms: i64) -> anyhow::Result<Place> {
+    fn new(
+        target: &Target,
+        batch: usize,
+        place: usize,
+        queue: usize,
+        now_ms: i64,
+    ) -> anyhow::Result<Place> {
         let message = vec![b'.'; target.size];
         let mut properties = Vec::new();
         for (name, value) in [
@@ -114,7 +124,7 @@ impl Place {
             topic: Text::plain(&target.topic),
             default_topic: Text::plain("TBW102"),
             default_topic_queue_nums: i32::from(target.queues),
-            queue_id: (place % usize::from(target.queues)) as i32,
+            queue_id: i32::try_from(queue)?,
             sys_flag: 0,
             born_timestamp: now_ms,
             flag: 0,

@@ -89,3 +89,16 @@ fn a_stamp_is_read_back() {
     assert_eq!(stamped.body.len(), 100);
     assert_eq!(read_stamp(b"short"), None);
 }
+
+#[test]
+fn windows_go_on_round_the_queues() {
+    let queues = (0..3).flat_map(|number| {
+        let mut frames = Frames::new(&target(Codec::Json), 1, 2, number).unwrap();
+        [0, 1].map(|place| {
+            let frame = frame(frames.renew(place, 1_700_000_000_000));
+            let header = SendMessageV2::decode(frame.head().unwrap().fields).unwrap();
+            header.queue_id
+        })
+    });
+    assert_eq!(queues.collect::<Vec<_>>(), [0, 1, 2, 3, 0, 1]);
+}
