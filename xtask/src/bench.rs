@@ -244,6 +244,8 @@ impl Bench {
             ],
         ]
         .concat();
+        // The system still writes what the load before has left; this load is not to pay for it.
+        rustix::fs::sync();
         let report = self.load(server, &arguments)?;
         for figure in load.figures {
             let value = report

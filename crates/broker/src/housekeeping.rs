@@ -4,8 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use chrono::{Local, TimeZone};
+use protocol::LogOffset;
 use remoting::clock::Clock;
 use store::{FlushError, LocalTime};
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::broker::Broker;
 
@@ -34,13 +36,34 @@ impl Broker {
 
     /// Makes what was appended durable; with sync flush, lets it be acknowledged and seen.
     pub(crate) fn flush(&self) {
-        match self.store.flush() {
+        Self::report_flush(self.store.flush());
+    }
+
+    fn report_flush(flushed: Result<LogOffset, FlushError>) {
+        match flushed {
             // Every later flush fails like this; the first one has been logged.
             Ok(_) | Err(FlushError::Sealed(_)) => {}
             Err(error) => {
                 tracing::error!(%error, "no more messages are taken; what is stored can still be read")
             }
         }
+    }
+
+    /// Makes what was appended durable on this worker of the runtime, which hands its other tasks over meanwhile. False if it
+    /// is not durable: somebody else is flushing, flushing failed, or the runtime has this thread only.
+    pub(crate) fn flush_here(&self) -> bool {
+        if Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
+            return false;
+        }
+        let end = self.store.log_end();
+        if let Some(flushed) = tokio::task::block_in_place(|| self.store.try_flush()) {
+            Self::report_flush(flushed);
+        }
+        let durable = self.store.durable().at() >= end.0;
+        if durable {
+            self.index_bell.ring();
+        }
+        durable
     }
 
     /// Brings the index up to the end of the log. What is appended a moment later comes along, so that a busy broker does not

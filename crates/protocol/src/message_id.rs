@@ -37,13 +37,18 @@ impl MessageId {
     /// The id as text.
     pub fn encode(&self) -> String {
         let mut out = String::with_capacity(56);
-        match self.host.ip() {
-            IpAddr::V4(ip) => put_hex(&mut out, &ip.octets()),
-            IpAddr::V6(ip) => put_hex(&mut out, &ip.octets()),
-        }
-        put_hex(&mut out, &u32::from(self.host.port()).to_be_bytes());
-        put_hex(&mut out, &self.offset.0.to_be_bytes());
+        self.append_to(&mut out);
         out
+    }
+
+    /// Appends the id.
+    pub fn append_to(&self, out: &mut String) {
+        match self.host.ip() {
+            IpAddr::V4(ip) => put_hex(out, &ip.octets()),
+            IpAddr::V6(ip) => put_hex(out, &ip.octets()),
+        }
+        put_hex(out, &u32::from(self.host.port()).to_be_bytes());
+        put_hex(out, &self.offset.0.to_be_bytes());
     }
 
     /// Reads an id; both cases of hex digits are fine.

@@ -79,7 +79,16 @@ impl Hidden {
 impl Store {
     /// Makes everything appended so far durable and gives the end of it. Appends go on meanwhile.
     pub fn flush(&self) -> Result<LogOffset, FlushError> {
-        let mut flushed = self.flushing.lock();
+        self.flush_as(&mut self.flushing.lock())
+    }
+
+    /// The same, unless somebody else is at it: `None`.
+    pub fn try_flush(&self) -> Option<Result<LogOffset, FlushError>> {
+        let mut flushed = self.flushing.try_lock()?;
+        Some(self.flush_as(&mut flushed))
+    }
+
+    fn flush_as(&self, flushed: &mut Flushed) -> Result<LogOffset, FlushError> {
         let (end, last_ms) = {
             let writer = self.writer.lock();
             if writer.sealed {

@@ -297,25 +297,26 @@ impl Sends {
         // All of them are checked before the first one is pushed. Joined properties may be many times what came in, so
         // they are made again rather than kept.
         let record_max = broker.config.record_bytes_max();
-        let mut combined = Vec::new();
-        let mut tags_codes = Vec::new();
         let mut bytes = 0;
         for message in messages_of_batch(request.body()) {
             let message = message.map_err(|error| Unacceptable::Batch(error.to_string()))?;
-            combined.clear();
-            combined.extend_from_slice(message.properties);
-            checks::join(&mut combined, &self.properties);
-            let (body, extra) = (message.body.len(), combined.len());
+            let (body, extra) = (
+                message.body.len(),
+                checks::joined_len(message.properties, &self.properties),
+            );
             checks::batched(body, extra, broker.config.message_bytes_max)?;
             bytes += checks::record(&target.topic, body, extra, record_max)?;
             if bytes > limits::BATCH_RECORDS_BYTES_MAX {
                 return Err(Unacceptable::BatchRecords(limits::BATCH_RECORDS_BYTES_MAX).into());
             }
-            let tags = properties::find(&combined, properties::TAGS);
-            tags_codes.push(tags.map_or(0, tags_code));
         }
-        let messages = messages_of_batch(request.body()).flatten();
-        for (message, tags_code) in messages.zip(tags_codes) {
+        let mut combined = Vec::new();
+        // The last one counts.
+        let tags_of_all = properties::find(&self.properties, properties::TAGS);
+        for message in messages_of_batch(request.body()).flatten() {
+            let tags =
+                tags_of_all.or_else(|| properties::find(message.properties, properties::TAGS));
+            let tags_code = tags.map_or(0, tags_code);
             combined.clear();
             combined.extend_from_slice(message.properties);
             checks::join(&mut combined, &self.properties);
@@ -479,9 +480,13 @@ impl Stored {
     /// Answers now, or when the flush mode allows it.
     fn acknowledge(self, broker: &Broker, topic_made: bool, topics_since: u64) {
         let sync_flush = broker.config.store.sync_flush;
-        broker.appended();
         let topics_saved = broker.topics.file.is_saved(topics_since);
-        if !sync_flush && !topic_made && topics_saved {
+        let nothing_else = !topic_made && topics_saved;
+        if nothing_else && sync_flush && self.is_alone(broker) && broker.flush_here() {
+            return self.answer(response::SUCCESS);
+        }
+        broker.appended();
+        if nothing_else && !sync_flush {
             return self.answer(response::SUCCESS);
         }
         let (store, registration) = (broker.store.clone(), broker.registration.clone());
@@ -503,6 +508,13 @@ impl Stored {
         });
     }
 
+    /// Nobody else waits for a flush: to wake the thread that flushes, and to be woken by it, would take longer than the
+    /// flush takes on a fast disk. Many at once are better off with the thread: while it flushes for all of them, the next gather.
+    fn is_alone(&self, broker: &Broker) -> bool {
+        let start = self.appended.entries.first().map(|(start, _)| start.0);
+        self.waiting.len() == 1 && start == Some(broker.store.durable().at())
+    }
+
     async fn await_flush(self, store: &Store, timeout: Duration) {
         let durable = store.durable().reached(self.appended.end.0);
         match tokio::time::timeout(timeout, durable).await {
@@ -519,19 +531,20 @@ impl Stored {
 
     /// Tells each producer where its message is. Codes other than success say that it may not stay there.
     fn answer(self, code: i32) {
+        let mut ids = String::new();
         for send in self.waiting {
             let entries = &self.appended.entries[send.records];
-            let id = |(log_offset, _): &(LogOffset, QueueOffset)| {
-                MessageId {
+            ids.clear();
+            for (log_offset, _) in entries {
+                if !ids.is_empty() {
+                    ids.push(',');
+                }
+                let id = MessageId {
                     host: self.identity.advertised.socket,
                     offset: *log_offset,
-                }
-                .encode()
-            };
-            let ids = match entries {
-                [one] => id(one),
-                several => several.iter().map(id).collect::<Vec<_>>().join(","),
-            };
+                };
+                id.append_to(&mut ids);
+            }
             let header = SendMessageResponse {
                 msg_id: Text::plain(&ids),
                 queue_id: send.queue_id,

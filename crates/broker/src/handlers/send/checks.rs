@@ -328,13 +328,19 @@ pub(crate) fn rewrite(
 
 /// Puts the properties of a batch behind those of one of its messages.
 pub(crate) fn join(properties: &mut Vec<u8>, more: &[u8]) {
-    if properties
-        .last()
-        .is_some_and(|last| *last != properties::VALUE_END)
-    {
+    if lacks_end(properties) {
         properties.push(properties::VALUE_END);
     }
     properties.extend_from_slice(more);
+}
+
+/// The length of what [`join`] makes.
+pub(crate) fn joined_len(properties: &[u8], more: &[u8]) -> usize {
+    properties.len() + usize::from(lacks_end(properties)) + more.len()
+}
+
+fn lacks_end(properties: &[u8]) -> bool {
+    (properties.last()).is_some_and(|last| *last != properties::VALUE_END)
 }
 
 fn without_own(text: &[u8]) -> Vec<u8> {

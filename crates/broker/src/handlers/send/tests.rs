@@ -504,11 +504,24 @@ fn failing(on: FaultOn, path: &str, error: FaultError) -> Fault {
     }
 }
 
+/// Flushed by the thread that does nothing else, as there is no other worker that could go on meanwhile.
 #[tokio::test]
 async fn after_a_failed_sync_nothing_is_acknowledged_any_more_and_what_was_can_be_read() {
+    nothing_is_acknowledged_after_a_failed_sync().await;
+}
+
+/// The same, flushed by the worker that stored the message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_lone_sends_failed_sync_nothing_is_acknowledged_either() {
+    nothing_is_acknowledged_after_a_failed_sync().await;
+}
+
+async fn nothing_is_acknowledged_after_a_failed_sync() {
     let fixture = Fixture::with(|config| config.store.sync_flush = true).await;
     let client = fixture.client().await;
     send(&client, &[], "kept", (0, "")).await;
+    let store = &fixture.broker().store;
+    assert_eq!(store.durable().at(), store.log_end().0);
     fixture
         .sim
         .fail(failing(FaultOn::Sync, "commitlog", FaultError::Io));
