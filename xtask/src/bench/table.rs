@@ -59,6 +59,7 @@ impl Samples {
             .map(|need| self.reached(figure, *need))
             .collect();
         match () {
+            () if reached.is_empty() => "-",
             () if reached.contains(&Some(false)) => "NO",
             () if reached.contains(&None) => "?",
             () => "yes",
