@@ -302,6 +302,7 @@ impl CommitLog {
                     _ => break,
                 }
             };
+            let file = self.disk.open_existing(&oldest.path);
             match self.disk.remove_file(&oldest.path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -309,8 +310,24 @@ impl CommitLog {
             // One by one: a power cut must not bring back some that others are missing between.
             self.disk.sync_dir(&self.dir)?;
             self.segments.write().pop_front();
+            // What it held goes now and here, a piece at a time: else all of it with its last handle, wherever that is, and the
+            // file system keeps writers waiting as long as a piece takes.
+            if let Ok(file) = file {
+                give_back(&file);
+            }
             removed += 1;
         }
         Ok(removed)
+    }
+}
+
+/// Frees the blocks of a file that has no name any more. What fails is freed when it is closed.
+fn give_back(file: &File) {
+    let mut len = file.len().unwrap_or(0);
+    while len > 0 {
+        len = len.saturating_sub(limits::REMOVED_STEP_BYTES);
+        if file.set_len(len).is_err() {
+            return;
+        }
     }
 }

@@ -12,6 +12,12 @@ pub const QUEUES_UNWRITTEN_BYTES_MAX: usize = 32 << 20;
 /// Open files of consume queues. An idle queue has none.
 pub const QUEUE_HANDLES_MAX: usize = 512;
 
+/// Files of the log made before they are needed. More than one only where one does not last some seconds.
+pub const LOG_FILES_AHEAD_MAX: i64 = 4;
+
+/// A log file that is removed gives back so much of the disk at a time.
+pub const REMOVED_STEP_BYTES: u64 = 32 << 20;
+
 /// Open files of the log that are not written any more.
 pub const LOG_HANDLES_MAX: usize = 64;
 

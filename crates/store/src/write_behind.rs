@@ -11,12 +11,17 @@ use crate::disk::Disk;
 use crate::limits;
 use crate::recovery::Recovered;
 
+#[cfg(test)]
+mod tests;
+
 /// The checkpoint file, and when it was last made durable.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     content: Checkpoint,
     /// `None`: it is due.
     synced_ms: Option<i64>,
+    /// The end of the log at the last turn.
+    log_end: i64,
 }
 
 /// Why a store did not close in order. The next start recovers it as after a crash.
@@ -56,17 +61,18 @@ impl Checkpoints {
         Ok(Checkpoints {
             content,
             synced_ms: None,
+            log_end: recovered.end,
         })
     }
 }
 
 impl Store {
     /// Writes what appends have left in memory, and notes in the checkpoint what the next start
-    /// need not read. Makes the next log file ahead of its need. To be called about every second.
+    /// need not read. Makes log files ahead of their need. To be called about every second.
     pub fn flush_queues(&self, now_ms: i64) -> io::Result<()> {
         let written_behind = self.write_behind(now_ms);
         // Last: a full disk must not keep the checkpoint back.
-        written_behind.and(self.prepare_log_file(self.log.end()))
+        written_behind.and(self.prepare_log_files())
     }
 
     fn write_behind(&self, now_ms: i64) -> io::Result<()> {
@@ -131,10 +137,21 @@ impl Store {
         Ok(())
     }
 
-    fn prepare_log_file(&self, end: i64) -> io::Result<()> {
-        let room = self.log.file_start(end) + self.log.file_bytes() - end;
-        if end > 0 && room < self.log.file_bytes() / 4 {
-            self.log.segment_or_create(end + room)?;
+    /// Makes the files that appends need until the next turn and some more, though they come in at several times the rate of
+    /// the last one: an append that has to make a file keeps all others waiting.
+    fn prepare_log_files(&self) -> io::Result<()> {
+        let end = self.log.end();
+        let grown = end - std::mem::replace(&mut self.checkpoint.lock().log_end, end);
+        if end == 0 {
+            return Ok(());
+        }
+        let file_bytes = self.log.file_bytes();
+        let most = limits::LOG_FILES_AHEAD_MAX * file_bytes;
+        let room = grown.saturating_mul(4).clamp(file_bytes / 4, most);
+        let mut start = self.log.file_start(end) + file_bytes;
+        while start < end + room {
+            self.log.segment_or_create(start)?;
+            start += file_bytes;
         }
         Ok(())
     }
