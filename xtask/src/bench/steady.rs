@@ -1,8 +1,415 @@
-//! The suite `steady`: minutes at half of the peak rate.
-use anyhow::{Result, bail};
+//! The suite `steady`: minutes at half of the peak rate, with producers, consumers, and retention at work.
+//!
+//! Producers follow a schedule, and what leaves late counts from when it was due. Meanwhile this process notes when log files
+//! come and go and when the machine itself stood still, so that a stall can be told from its cause; and the floor gets the
+//! same sends, which shows what the machine does to a server that hardly does anything.
+mod watch;
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use serde_json::{Value, json};
+
+use self::watch::{Cause, Watch};
 use super::Options;
+use super::machine::{self, resident_mib};
+use super::server::{Programs, Server};
+use super::table::{System, aligned};
+use crate::shell::{root, target};
 
-pub(super) fn measure(_: &Options) -> Result<()> {
-    bail!("not written yet")
+/// How long each phase is watched, in pieces that are reported one by one.
+struct Pace {
+    seconds: u64,
+    pieces: usize,
+    small_pieces: usize,
+    peak_messages: u64,
+}
+
+const SHORT: Pace = Pace {
+    seconds: 10,
+    pieces: 2,
+    small_pieces: 2,
+    peak_messages: 500_000,
+};
+const FULL: Pace = Pace {
+    seconds: 60,
+    pieces: 10,
+    small_pieces: 3,
+    peak_messages: 2_000_000,
+};
+
+/// The oldest files go as soon as so much of the disk is in use, which [`ballast`] sees to: a run would fill it otherwise, and
+/// deletions are to be measured.
+const RETENTION: &str = "diskSpaceCleanForciblyRatio=30\ncleanFileForciblyEnable=true\ncleanResourceInterval=2000\n\
+     deleteCommitLogFilesInterval=1\n";
+const USED_RATIO: f64 = 0.31;
+/// Files that last two seconds or so.
+const SMALL: &str = "mappedFileSizeCommitLog=67108864\n";
+const TOPIC: &str = "Steady";
+/// What the floor gets where Skylark was not measured.
+const FLOOR_RATE: u64 = 100_000;
+/// Required: neither a new file, a flush nor a deletion costs more.
+const STALL_MS_MAX: f64 = 20.0;
+/// Required: memory at the end, times that after the first piece; and more open files.
+const GROWTH_MAX: f64 = 1.1;
+const MORE_FILES_MAX: i64 = 16;
+
+pub(super) fn measure(options: &Options) -> Result<()> {
+    let programs = Programs::build(&options.only)?;
+    let scratch = tempfile::Builder::new()
+        .prefix("steady-")
+        .tempdir_in(target())?;
+    ballast(scratch.path())?;
+    let suite = Suite {
+        programs,
+        home: scratch.path().to_owned(),
+        pace: if options.short { SHORT } else { FULL },
+    };
+    let mut phases = Vec::new();
+    // The floor gets what Skylark gets, and so comes last.
+    let mut systems = options.only.clone();
+    systems.sort_by_key(|system| *system == System::Floor);
+    let mut rate = None;
+    for system in &systems {
+        phases.extend(
+            suite
+                .system(*system, &mut rate)
+                .with_context(|| format!("{system:?}"))?,
+        );
+    }
+    let machine = machine::describe(root());
+    if options.json {
+        let phases: Vec<Value> = phases.iter().map(Phase::json).collect();
+        println!("{:#}", json!({ "machine": machine, "phases": phases }));
+    } else {
+        println!(
+            "\n{machine}; 128 B, 4 connections that send at half of the peak rate, 4 queues with a held pull each\n"
+        );
+        print!("{}", aligned(&table(&phases)));
+        phases.iter().for_each(Phase::print_stalls);
+    }
+    Ok(())
+}
+
+struct Suite {
+    programs: Programs,
+    home: PathBuf,
+    pace: Pace,
+}
+
+/// One server with one configuration.
+struct Phase {
+    name: String,
+    system: System,
+    rate: u64,
+    pieces: Vec<Piece>,
+    stalls: Vec<Stall>,
+}
+
+/// What is reported of a minute (or less).
+struct Piece {
+    send: [f64; 3],
+    /// From send to receive; the floor has no consumers.
+    received: Option<[f64; 3]>,
+    resident_mib: f64,
+    open_files: i64,
+    files_made: usize,
+    files_deleted: usize,
+}
+
+struct Stall {
+    ms: f64,
+    causes: Vec<Cause>,
+}
+
+impl Suite {
+    /// `ours`: what Skylark was given, once it was measured.
+    fn system(&self, system: System, ours: &mut Option<u64>) -> Result<Vec<Phase>> {
+        let pace = &self.pace;
+        let rate = match (system, *ours) {
+            (System::Floor, Some(rate)) => rate,
+            (System::Floor, None) => FLOOR_RATE,
+            _ => self.peak(system)? / 2,
+        };
+        if system == System::Skylark {
+            *ours = Some(rate);
+        }
+        let large = (
+            format!("{system:?}, files of 1 GiB"),
+            RETENTION.to_owned(),
+            pace.pieces,
+        );
+        let small = (
+            format!("{system:?}, files of 64 MiB"),
+            format!("{RETENTION}{SMALL}"),
+            pace.small_pieces,
+        );
+        let phases = match system {
+            System::Skylark => vec![large, small],
+            // For comparison: a piece is enough.
+            System::Apache => vec![(large.0, large.1, 1)],
+            System::Floor | System::Disk => vec![("Floor, one file".to_owned(), String::new(), 1)],
+        };
+        let phase = |(name, config, pieces): (String, String, usize)| {
+            self.phase(system, name, &config, pieces, rate)
+        };
+        phases.into_iter().map(phase).collect()
+    }
+
+    /// Messages a second that go from producers to consumers which keep up.
+    fn peak(&self, system: System) -> Result<u64> {
+        eprintln!("-- {system:?}: the peak");
+        let home = self.home.join("peak");
+        let server = Server::start_with(&self.programs, system, &home, false, RETENTION)?;
+        let mut rate = 0.0;
+        // The first round compiles the JVM's hot code.
+        for messages in [self.pace.peak_messages / 4, self.pace.peak_messages] {
+            let messages = messages.to_string();
+            let load = [
+                "latency",
+                "--topic",
+                TOPIC,
+                "--connections",
+                "4",
+                "--rate",
+                "10000000",
+                "--messages",
+                &messages,
+            ];
+            let report = self.programs.load(&server, &load)?;
+            let received = report["received_per_second"].as_f64();
+            rate = received.context("no rate")?;
+        }
+        server.kill()?;
+        fs::remove_dir_all(&home)?;
+        Ok(rate as u64)
+    }
+
+    fn phase(
+        &self,
+        system: System,
+        name: String,
+        config: &str,
+        pieces: usize,
+        rate: u64,
+    ) -> Result<Phase> {
+        let home = self.home.join("steady");
+        let server = Server::start_with(&self.programs, system, &home, false, config)?;
+        let watch = Watch::start(&home.join("store/commitlog"));
+        let mut phase = Phase {
+            name,
+            system,
+            rate,
+            pieces: Vec::new(),
+            stalls: Vec::new(),
+        };
+        for piece in 1..=pieces {
+            eprintln!(
+                "-- {}: {rate}/s, {} s, piece {piece} of {pieces}",
+                phase.name, self.pace.seconds
+            );
+            let report = self.piece(&server, system, rate)?;
+            let seen = watch.take();
+            phase.pieces.push(Piece {
+                send: quantiles(
+                    &report,
+                    if system == System::Floor {
+                        "latency_us"
+                    } else {
+                        "send_latency_us"
+                    },
+                )?,
+                received: (system != System::Floor)
+                    .then(|| quantiles(&report, "latency_us"))
+                    .transpose()?,
+                resident_mib: resident_mib(server.broker_id())?,
+                open_files: open_files(server.broker_id())?,
+                files_made: seen.count(Cause::Made),
+                files_deleted: seen.count(Cause::Deleted),
+            });
+            for stall in report["stalls"].as_array().into_iter().flatten() {
+                let at_ms = stall["at_ms"].as_i64().context("no time of a stall")?;
+                let ms = stall["worst_us"].as_f64().context("no length of a stall")? / 1e3;
+                phase.stalls.push(Stall {
+                    ms,
+                    causes: seen.causes(at_ms, ms),
+                });
+            }
+        }
+        server.kill()?;
+        fs::remove_dir_all(&home)?;
+        Ok(phase)
+    }
+
+    fn piece(&self, server: &Server, system: System, rate: u64) -> Result<Value> {
+        let (rate, seconds) = (rate.to_string(), self.pace.seconds.to_string());
+        let mode = if system == System::Floor {
+            "produce"
+        } else {
+            "latency"
+        };
+        let load = [
+            mode,
+            "--topic",
+            TOPIC,
+            "--connections",
+            "4",
+            "--rate",
+            &rate,
+            "--seconds",
+            &seconds,
+        ];
+        self.programs.load(server, &load)
+    }
+}
+
+/// A file that brings the disk to where retention deletes. It holds nothing and is made in no time.
+fn ballast(dir: &Path) -> Result<()> {
+    let disk = statvfs(dir)?;
+    let used = (disk.f_blocks - disk.f_bfree) as f64;
+    let wanted = (used + disk.f_bavail as f64) * USED_RATIO - used;
+    if wanted < 1.0 {
+        return Ok(());
+    }
+    let file = fs::File::create(dir.join("ballast"))?;
+    fallocate(
+        &file,
+        FallocateFlags::empty(),
+        0,
+        wanted as u64 * disk.f_frsize,
+    )
+    .context("ballast")
+}
+
+/// p50, p99.9 and max in ms.
+fn quantiles(report: &Value, of: &str) -> Result<[f64; 3]> {
+    let one = |name: &str| {
+        let micros = report[of][name].as_f64();
+        micros
+            .map(|us| us / 1e3)
+            .with_context(|| format!("no {of}.{name}"))
+    };
+    Ok([one("p50")?, one("p999")?, one("max")?])
+}
+
+fn open_files(id: u32) -> Result<i64> {
+    Ok(fs::read_dir(Path::new("/proc").join(id.to_string()).join("fd"))?.count() as i64)
+}
+
+impl Phase {
+    /// Stalls that the machine had no part in.
+    fn own_stalls(&self) -> impl Iterator<Item = &Stall> {
+        self.stalls
+            .iter()
+            .filter(|stall| !stall.causes.contains(&Cause::Machine))
+    }
+
+    fn grows(&self) -> bool {
+        let (Some(first), Some(last)) = (self.pieces.first(), self.pieces.last()) else {
+            return false;
+        };
+        last.resident_mib > first.resident_mib * GROWTH_MAX
+            || last.open_files > first.open_files + MORE_FILES_MAX
+    }
+
+    fn is_reached(&self) -> bool {
+        !self.grows() && self.own_stalls().next().is_none()
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let piece = |(at, piece): (usize, &Piece)| {
+            let received = piece
+                .received
+                .map_or(["-".to_owned(), "-".to_owned()], |[_, p999, max]| {
+                    [format!("{p999:.1}"), format!("{max:.1}")]
+                });
+            let [received_p999, received_max] = received;
+            let last = at + 1 == self.pieces.len() && self.system == System::Skylark;
+            vec![
+                if at == 0 {
+                    format!("{}, {}/s", self.name, self.rate)
+                } else {
+                    String::new()
+                },
+                (at + 1).to_string(),
+                format!("{:.2}", piece.send[0]),
+                format!("{:.1}", piece.send[1]),
+                format!("{:.1}", piece.send[2]),
+                received_p999,
+                received_max,
+                format!("{:.0}", piece.resident_mib),
+                piece.open_files.to_string(),
+                format!("{}/{}", piece.files_made, piece.files_deleted),
+                match (last, self.is_reached()) {
+                    (false, _) => String::new(),
+                    (true, true) => "yes".to_owned(),
+                    (true, false) => "NO".to_owned(),
+                },
+            ]
+        };
+        self.pieces.iter().enumerate().map(piece).collect()
+    }
+
+    fn print_stalls(&self) {
+        let own: Vec<&Stall> = self.own_stalls().collect();
+        println!(
+            "- {}: {} stalls over {STALL_MS_MAX} ms, {} of them while the machine itself stood still",
+            self.name,
+            self.stalls.len(),
+            self.stalls.len() - own.len()
+        );
+        let mut worst = own;
+        worst.sort_by(|a, b| b.ms.total_cmp(&a.ms));
+        for stall in worst.iter().take(3) {
+            println!("  - {:.1} ms: {}", stall.ms, words(&stall.causes));
+        }
+    }
+
+    fn json(&self) -> Value {
+        let piece = |piece: &Piece| {
+            json!({
+                "send_ms": piece.send, "received_ms": piece.received, "resident_mib": piece.resident_mib,
+                "open_files": piece.open_files, "files_made": piece.files_made, "files_deleted": piece.files_deleted,
+            })
+        };
+        let stall = |stall: &Stall| json!({ "ms": stall.ms, "cause": words(&stall.causes) });
+        json!({
+            "name": self.name,
+            "rate": self.rate,
+            "quantiles": ["p50", "p999", "max"],
+            "pieces": self.pieces.iter().map(piece).collect::<Vec<_>>(),
+            "stalls": self.stalls.iter().map(stall).collect::<Vec<_>>(),
+            "required": format!("no stall over {STALL_MS_MAX} ms but the machine's own; memory at most {GROWTH_MAX} times"),
+            "ok": (self.system == System::Skylark).then(|| self.is_reached()),
+        })
+    }
+}
+
+fn words(causes: &[Cause]) -> String {
+    let words: Vec<&str> = causes.iter().map(|cause| cause.words()).collect();
+    match words.is_empty() {
+        true => "nothing that was seen".to_owned(),
+        false => words.join(", "),
+    }
+}
+
+fn table(phases: &[Phase]) -> Vec<Vec<String>> {
+    let head = [
+        "",
+        "minute",
+        "send p50 [ms]",
+        "p99.9",
+        "max",
+        "received p99.9 [ms]",
+        "max",
+        "MiB",
+        "open files",
+        "files made/deleted",
+        "ok",
+    ];
+    let head = head.map(str::to_owned).to_vec();
+    let rows = phases.iter().flat_map(Phase::rows);
+    [head].into_iter().chain(rows).collect()
 }

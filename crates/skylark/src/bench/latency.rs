@@ -118,6 +118,7 @@ impl EndToEnd {
         let mut report = run.report(target, received);
         report.received_per_second = Some(received_per_second);
         report.send_latency_us = Some(Latency::of(&sent.latency));
+        report.stalls.extend(sent.stalls);
         report
             .errors
             .extend(super::report::error_counts(sent.errors));

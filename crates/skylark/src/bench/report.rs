@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use remoting::clock::{Instant, monotonic};
+use remoting::clock::{Clock, Instant, monotonic};
 use serde::Serialize;
 
 use super::target::Target;
@@ -26,7 +26,23 @@ pub(super) struct Tally {
     pub(super) errors: BTreeMap<i32, Failures>,
     /// When the last answer came.
     pub(super) last: Option<Instant>,
+    pub(super) stalls: Vec<Stall>,
 }
+
+/// Answers that came after more than [`STALL`], one soon after the other.
+#[derive(Serialize)]
+pub(super) struct Stall {
+    /// When the first of them came, in ms since the epoch.
+    at_ms: i64,
+    /// The longest, in microseconds.
+    worst_us: u64,
+}
+
+/// So much longer than a broker should take that it is worth a look.
+const STALL: Duration = Duration::from_millis(20);
+/// Later is another one.
+const STALL_MS: i64 = 100;
+const STALLS_MAX: usize = 1_000;
 
 /// Answers with one error code.
 pub(super) struct Failures {
@@ -44,12 +60,30 @@ impl Tally {
             latency: Histogram::new_with_bounds(1, nanos, 3)?,
             errors: BTreeMap::new(),
             last: None,
+            stalls: Vec::new(),
         })
     }
 
     pub(super) fn record(&mut self, latency: Duration) {
         let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
         self.latency.saturating_record(nanos);
+        if latency > STALL {
+            self.stall(Clock::System.now_ms(), latency);
+        }
+    }
+
+    fn stall(&mut self, now_ms: i64, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        if let Some(last) = self.stalls.last_mut()
+            && now_ms < last.at_ms + STALL_MS
+        {
+            last.worst_us = last.worst_us.max(micros);
+        } else if self.stalls.len() < STALLS_MAX {
+            self.stalls.push(Stall {
+                at_ms: now_ms,
+                worst_us: micros,
+            });
+        }
     }
 
     pub(super) fn fail(&mut self, code: i32, remark: impl FnOnce() -> String) {
@@ -76,6 +110,7 @@ impl Tally {
             .count += failures.count;
         }
         self.last = self.last.max(other.last);
+        self.stalls.extend(other.stalls);
     }
 }
 
@@ -174,6 +209,7 @@ impl Run {
             bytes_per_second: tally.bytes as f64 / seconds,
             latency_us: Latency::of(&tally.latency),
             received_per_second: None,
+            stalls: tally.stalls,
             send_latency_us: None,
             lost: None,
             errors: error_counts(tally.errors),
@@ -200,6 +236,9 @@ pub(super) struct Report {
     /// Of what was sent while it counted, until the last of it had arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) received_per_second: Option<f64>,
+    /// Messages that took far too long, and when.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) stalls: Vec<Stall>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) send_latency_us: Option<Latency>,
     /// Messages that were acknowledged and had not arrived when the run ended.
