@@ -51,9 +51,12 @@ pub(crate) fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%error, "can't raise the limit of open files");
+        let before = std::mem::replace(&mut limit.current, limit.maximum);
+        match setrlimit(Resource::Nofile, limit) {
+            Ok(()) => {
+                tracing::info!(?before, now = ?limit.maximum, "raised the limit of open files");
+            }
+            Err(error) => tracing::warn!(%error, "can't raise the limit of open files"),
         }
     }
 }

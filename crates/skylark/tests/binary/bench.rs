@@ -68,6 +68,25 @@ fn what_is_sent_is_counted_stored_and_read() {
             "{seen}"
         );
     }
+    let all_at_once = [
+        "latency",
+        "--messages",
+        "200",
+        "--rate",
+        "0",
+        "--connections",
+        "3",
+        "--consumers",
+        "2",
+        "--topic",
+        "Shared",
+    ];
+    let seen = bench(&namesrv, &all_at_once);
+    assert_eq!((&seen["messages"], &seen["lost"]), (&200.into(), &0.into()));
+    assert!(
+        seen["received_per_second"].as_f64().unwrap() > 0.0,
+        "{seen}"
+    );
     server.stop();
 
     let (code, screen, said) = run(skylark().args(["store", "verify"]).arg(dir.path()));

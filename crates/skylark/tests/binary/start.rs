@@ -59,6 +59,28 @@ fn an_idle_standalone_is_small() {
     server.stop();
 }
 
+/// As it is where nobody has set limits, only lower.
+#[cfg(unix)]
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = standalone(dir.path());
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -Sn 64 && exec \"$@\"", "sh"])
+        .arg(server.get_program())
+        .args(server.get_args());
+    let server = Server::start(&mut limited);
+    let broker = server.word_after("broker ").trim_end_matches(',');
+    let (code, _, said) = run(skylark()
+        .args(["bench", "produce", "--broker", broker])
+        .args(["--connections", "100", "--in-flight", "1"])
+        .args(["--messages", "100"]));
+    assert_eq!(code, Some(0), "{said}");
+    let log = server.stop();
+    assert!(log.contains("raised the limit of open files"), "{log}");
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let dir = tempfile::tempdir().unwrap();
