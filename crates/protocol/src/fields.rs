@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use crate::frame::Codec;
-use crate::json::{JsonError, Scan, compact, put_escaped};
+use crate::json::{Compact, JsonError, Scan, compact, put_escaped};
 use crate::text::Text;
 
 /// The `extFields` of a command, a stretch of the frame's header in either codec. What was not checked with the head is
@@ -63,6 +63,10 @@ impl<'a> Fields<'a> {
     pub(crate) fn each(&self, visit: &mut Visit<'_, 'a>) -> Result<(), JsonError> {
         let empty_is_null = self.codec == Codec::Rocketmq;
         let mut fields = self.iter();
+        // Nearly always these are all.
+        while let Some(entry) = fields.compact() {
+            visit(entry.key, entry.value, entry.escaped);
+        }
         for (key, value) in fields.by_ref() {
             let (value, escaped) = value.into_raw();
             if empty_is_null && value.is_empty() {
@@ -102,6 +106,18 @@ pub struct FieldIter<'a> {
 }
 
 impl<'a> FieldIter<'a> {
+    /// The next field of a JSON header, if it is written as fastjson writes it.
+    #[inline]
+    fn compact(&mut self) -> Option<Compact<'a>> {
+        let comma = usize::from(self.at > 0);
+        if self.codec != Codec::Json || (comma > 0 && *self.bytes.get(self.at)? != b',') {
+            return None;
+        }
+        let entry = compact(self.bytes, self.at + comma)?;
+        self.at = entry.end;
+        Some(entry)
+    }
+
     /// The next field of a JSON header that is not written as fastjson writes it; `None` at the end.
     #[cold]
     fn any_json(&mut self) -> Result<Option<(Text<'a>, Text<'a>)>, JsonError> {
@@ -129,12 +145,9 @@ impl<'a> Iterator for FieldIter<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         match self.codec {
             Codec::Json => {
-                let comma = usize::from(self.at > 0);
-                if (comma == 0 || self.bytes.get(self.at) == Some(&b','))
-                    && let Some(entry) = compact(self.bytes, self.at + comma)
-                {
-                    self.at = entry.end;
-                    return Some((entry.key, entry.value));
+                if let Some(entry) = self.compact() {
+                    let key = Text::raw(entry.key, false);
+                    return Some((key, Text::raw(entry.value, entry.escaped)));
                 }
                 if self.at == self.bytes.len() || self.broken.is_some() {
                     return None;

@@ -50,7 +50,10 @@ impl<'a> Scan<'a> {
     /// Goes on behind the next `wanted` among the last `within` bytes; `None` if it is not there.
     pub(crate) fn find_near_end(&mut self, wanted: &[u8], within: usize) -> Option<()> {
         let from = self.bytes.len().saturating_sub(within).max(self.at);
-        let found = memchr::memmem::find(self.bytes.get(from..)?, wanted)?;
+        let first = *wanted.first()?;
+        let rest = self.bytes.get(from..)?;
+        let mut places = memchr::memchr_iter(first, rest);
+        let found = places.find(|at| rest[*at..].starts_with(wanted))?;
         self.at = from + found + wanted.len();
         Some(())
     }
@@ -244,8 +247,10 @@ fn escape(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// See [`compact`].
 pub(crate) struct Compact<'a> {
-    pub(crate) key: Text<'a>,
-    pub(crate) value: Text<'a>,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    /// The value holds escapes.
+    pub(crate) escaped: bool,
     /// Behind the value's closing quote.
     pub(crate) end: usize,
 }
@@ -269,8 +274,9 @@ pub(crate) fn compact(bytes: &[u8], at: usize) -> Option<Compact<'_>> {
         end = end_of_plain(bytes, end + escape(bytes, end)?);
     }
     Some(Compact {
-        key: Text::raw(&bytes[at + 1..key_end], false),
-        value: Text::raw(&bytes[start..end], escaped),
+        key: &bytes[at + 1..key_end],
+        value: &bytes[start..end],
+        escaped,
         end: end + 1,
     })
 }
