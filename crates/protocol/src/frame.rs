@@ -8,7 +8,7 @@
 //! | … | header |
 //! | … | body, to the end of the frame |
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// How a command's header is written (Apache's `SerializeType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +74,9 @@ pub fn split(buf: &mut BytesMut, bytes_max: usize) -> Result<Option<Frame>, Fram
     let Some(cut) = cut(buf, bytes_max)? else {
         return Ok(None);
     };
-    let mut frame = buf.split_to(cut.end).freeze();
-    let body = frame.split_off(cut.header.end);
-    let header = frame.split_off(cut.header.start);
+    buf.advance(cut.header.start);
+    let mut header = buf.split_to(cut.end - cut.header.start).freeze();
+    let body = header.split_off(cut.header.len());
     Ok(Some(Frame {
         codec: cut.codec,
         header,
