@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 use crate::broker::Broker;
@@ -17,6 +18,17 @@ pub(crate) struct ColdReads(Arc<Semaphore>);
 impl Default for ColdReads {
     fn default() -> ColdReads {
         ColdReads(Arc::new(Semaphore::new(limits::COLD_READS_MAX)))
+    }
+}
+
+/// Whatever else reads in a task of the runtime (pops, queries, what delivers delayed messages) waits where it is; the worker's
+/// other tasks go on in another thread.
+pub(crate) fn in_place(read: &mut dyn FnMut()) {
+    let runtime = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+    match runtime {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(read),
+        // A thread of our own, or a runtime that has no other.
+        _ => read(),
     }
 }
 

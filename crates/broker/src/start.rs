@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use protocol::QueueOffset;
 use remoting::clock::Clock;
 use remoting::{BindError, Limits, Server};
-use store::{CloseError, Disk, OpenError, Recovery, Store};
+use store::{Blocking, CloseError, Disk, OpenError, Recovery, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,7 +19,7 @@ use crate::assignment::{RequestModes, Routes};
 use crate::background::Background;
 use crate::broker::{Broker, Identity, Saved};
 use crate::clients::Clients;
-use crate::cold::ColdReads;
+use crate::cold::{ColdReads, in_place};
 use crate::config::{Config, Role};
 use crate::delay::{self, Delays};
 use crate::dispatch::Gate;
@@ -270,7 +270,11 @@ fn assemble(
         file.parent()
             .map_or(Ok(()), |dir| disk.create_dir_all(dir))?;
     }
-    let opened = Store::open(config.store.clone(), disk.clone());
+    let store = store::Config {
+        blocking: Blocking(in_place),
+        ..config.store.clone()
+    };
+    let opened = Store::open(store, disk.clone());
     let (store, recovery) = opened.map_err(|source| StartError::Store {
         root: config.store.root.clone(),
         source,

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use protocol::LogOffset;
 use protocol::record::MAGIC_BLANK;
 
-use crate::config::{Config, file_name};
+use crate::config::{Blocking, Config, file_name};
 use crate::disk::{Disk, File, Wait};
 use crate::limits;
 use crate::tail::Tail;
@@ -31,6 +31,7 @@ pub(crate) struct CommitLog {
     segments: RwLock<VecDeque<Arc<Segment>>>,
     /// Held while a file is made: the append and whoever makes one ahead must not both do it.
     making: Mutex<()>,
+    blocking: Blocking,
     pub(crate) tail: Tail,
     /// After the last record.
     end: AtomicI64,
@@ -73,6 +74,7 @@ impl CommitLog {
             file_bytes: config.log_file_bytes as i64,
             segments: RwLock::new(segments.into_iter().collect()),
             making: Mutex::new(()),
+            blocking: config.blocking,
             tail: Tail::new(limits::TAIL_BYTES_MAX),
             end: AtomicI64::new(0),
             durable: AtomicI64::new(0),
@@ -211,6 +213,11 @@ impl CommitLog {
 
     /// Up to `len` bytes from a place on, as far as its file goes.
     pub(crate) fn read_at(&self, at: i64, len: usize, wait: Wait) -> io::Result<Bytes> {
+        self.blocking
+            .read(wait, |wait| self.try_read_at(at, len, wait))
+    }
+
+    fn try_read_at(&self, at: i64, len: usize, wait: Wait) -> io::Result<Bytes> {
         let Some(segment) = self.segment(at) else {
             return Ok(Bytes::new());
         };

@@ -34,7 +34,7 @@ mod write_behind;
 pub use append::{AppendError, Appended};
 pub use batch::{Batch, EntryTag, PushError};
 pub use by_time::Boundary;
-pub use config::Config;
+pub use config::{Blocking, Config};
 pub use consume_queue::table::QueueNameError;
 pub use consume_queue::{Arrival, Queue, QueueEntry};
 pub use disk::Disk;

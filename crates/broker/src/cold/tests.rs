@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::codes::request::PULL_MESSAGE;
+use protocol::codes::request::{PULL_MESSAGE, VIEW_MESSAGE_BY_ID};
 use remoting::{Body, Call};
 use store::disk::SimDisk;
 use tokio::runtime::{Builder, Runtime};
@@ -30,14 +30,17 @@ impl Slow {
             .enable_all()
             .build()
             .unwrap();
-        let filled = Fixture::start().await;
+        let mut config = config();
+        // Its thread reads the log too.
+        config.store.index_enabled = false;
+        let filled = Fixture::on(SimDisk::new(1), config.clone()).await;
         let client = filled.client().await;
         for number in 0..PULLS {
             send(&client, 0, "t", &format!("cold {number}")).await;
         }
         drop(client);
         let sim = filled.stop().await;
-        let started = runtime.spawn(Fixture::on(sim.clone(), config()));
+        let started = runtime.spawn(Fixture::on(sim.clone(), config));
         let fixture = started.await.unwrap();
         sim.hold_reads("/commitlog/");
         Slow {
@@ -120,6 +123,37 @@ async fn pulls_that_wait_for_the_disk_hold_up_nobody_else() {
     for (offset, call) in cold.into_iter().enumerate() {
         let reply = call.await.unwrap();
         assert_eq!(bodies(&reply), [format!("cold {offset}")]);
+    }
+}
+
+#[tokio::test]
+async fn what_reads_one_message_by_its_place_holds_up_only_its_connection() {
+    let slow = Slow::start().await;
+    let other = slow.client().await;
+    let mut cold = Vec::new();
+    // More than there are workers, each on a connection of its own.
+    for _ in 0..3 {
+        let client = slow.client().await;
+        let fields = [("offset", "0")];
+        let (limit, raw) = (Duration::from_secs(60), Raw(&fields));
+        let call = client
+            .connection
+            .call(VIEW_MESSAGE_BY_ID, &raw, Body::None, limit);
+        cold.push((client, call));
+    }
+    let all_wait = async {
+        while slow.sim.waiting_reads() < cold.len() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = tokio::time::timeout(LIMIT, all_wait).await;
+    let waiting = slow.sim.waiting_reads();
+    assert!(waited.is_ok(), "{waiting} reads wait for the disk");
+    live(&other, "on another connection").await;
+
+    slow.sim.serve_reads();
+    for (_client, call) in cold {
+        assert_eq!(bodies(&call.await.unwrap()), ["cold 0"]);
     }
 }
 

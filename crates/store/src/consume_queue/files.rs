@@ -10,7 +10,7 @@ use protocol::{LogOffset, QueueOffset};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{ENTRY_BYTES, FILLER_SIZE, Queue, QueueEntry};
-use crate::config::{Config, file_name};
+use crate::config::{Blocking, Config, file_name};
 use crate::disk::{Disk, File, Wait};
 use crate::limits;
 
@@ -20,6 +20,7 @@ pub(crate) struct QueueFiles {
     pub(super) disk: Disk,
     dir: PathBuf,
     pub(super) file_bytes: i64,
+    blocking: Blocking,
     handles: Mutex<Handles>,
     /// Queues that have entries to write: those whose entries are `listed`.
     dirty: Mutex<Vec<Arc<Queue>>>,
@@ -66,6 +67,7 @@ impl QueueFiles {
             disk,
             dir: config.queue_dir.clone(),
             file_bytes: config.queue_file_bytes as i64,
+            blocking: config.blocking,
             handles: Mutex::default(),
             dirty: Mutex::default(),
             writing: Mutex::new(()),
@@ -275,7 +277,9 @@ impl QueueFiles {
             return Ok(found);
         }
         let count = count.min((first - from) as usize);
-        let mut read = self.read_files(queue, from, count, &files, wait)?;
+        let mut read = self.blocking.read(wait, |wait| {
+            self.read_files(queue, from, count, &files, wait)
+        })?;
         if read.len() == count {
             read.append(&mut found);
         }
