@@ -66,6 +66,8 @@ pub struct Broker {
     pub(crate) holds: Holds,
     pub(crate) transactions: Transactions,
     pub(crate) unique_keys: UniqueKeys,
+    /// Appends refused because the disk did not keep up.
+    pub(crate) busy: AtomicU64,
     /// The last append failed: said once, and once more when one succeeds.
     pub(crate) append_failing: AtomicBool,
     pub(crate) registration: Arc<Registration>,
@@ -277,7 +279,16 @@ impl Broker {
             }
             Ok(_) | Err(AppendError::TooLarge { .. }) => {}
             Err(error) => {
-                if !failing.swap(true, Ordering::Relaxed) {
+                let busy = matches!(error, AppendError::Busy { .. });
+                if busy {
+                    self.busy.fetch_add(1, Ordering::Relaxed);
+                }
+                if failing.swap(true, Ordering::Relaxed) {
+                    return;
+                }
+                if busy {
+                    tracing::warn!(%error, "sends are refused");
+                } else {
                     tracing::error!(%error, "sends are refused");
                 }
             }
@@ -290,6 +301,11 @@ impl Broker {
             self.flush_bell.ring();
         }
         self.index_bell.ring();
+    }
+
+    /// Appends that were refused because the disk did not keep up.
+    pub fn refused_busy(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
     }
 
     /// How late the background features are, by name.

@@ -43,6 +43,11 @@ impl From<AppendError> for Refusal {
             AppendError::TooLarge { .. } => {
                 Refusal::new(response::MESSAGE_ILLEGAL, error.to_string())
             }
+            // Clients try another broker at once, where there is one.
+            AppendError::Busy { .. } => Refusal::new(
+                response::SYSTEM_BUSY,
+                format!("[FLOW_CONTROL]the message was not stored: {error}"),
+            ),
             AppendError::DiskFull(_) | AppendError::Sealed(_) | AppendError::Io(_) => {
                 let remark =
                     format!("service not available now. The message was not stored: {error}");

@@ -334,6 +334,7 @@ fn assemble(
         holds: Holds::default(),
         transactions: Transactions::new(file("transactionMetrics")),
         unique_keys,
+        busy: AtomicU64::new(0),
         append_failing: AtomicBool::new(false),
         flush_bell: Arc::default(),
         save_bell: Arc::default(),

@@ -23,6 +23,8 @@ pub(crate) struct Writer {
     pub(crate) end: i64,
     /// Store time of the last record: the next one's is not smaller.
     pub(crate) last_ms: i64,
+    /// Store time of the first record that no flush has taken up yet; 0 if there is none.
+    pub(crate) unflushed_since_ms: i64,
     /// A failed write may have left bytes up to here. They are wiped before the next one, or
     /// after a crash they could come back as messages.
     pub(crate) scar_end: i64,
@@ -51,6 +53,19 @@ pub enum AppendError {
     /// The write failed.
     #[error("{0}")]
     Io(io::Error),
+    /// The disk does not keep up. It may a moment later.
+    #[error(
+        "the disk has not finished a {what} for {for_ms} ms, limit {limit} ms; {waiting} bytes of messages wait for it",
+        limit = limits::BUSY_MS
+    )]
+    Busy {
+        /// "write" or "sync".
+        what: &'static str,
+        /// Since it began, or since the first message that waits for it was stored.
+        for_ms: i64,
+        /// Bytes of the log that are not durable.
+        waiting: i64,
+    },
     /// A record does not fit a file of the log, or the batch is too large.
     #[error("{bytes} bytes to append, limit {limit}")]
     TooLarge {
@@ -100,10 +115,11 @@ impl Store {
             return Err(AppendError::TooLarge { bytes, limit });
         }
         let mut entries = Vec::with_capacity(batch.len());
-        let mut writer = self.writer.lock();
+        let mut writer = self.lock_log(now_ms)?;
         if writer.sealed {
             return Err(crate::Sealed.into());
         }
+        let under_way = self.appending_since.begin(now_ms);
         self.there_must_be_room()?;
         self.wipe_scar(&mut writer)?;
         let store_timestamp = now_ms.max(writer.last_ms);
@@ -120,9 +136,13 @@ impl Store {
             .map_or(writer.end, |part| part.at + part.bytes as i64);
         writer.end = end;
         writer.last_ms = store_timestamp;
+        if writer.unflushed_since_ms == 0 {
+            writer.unflushed_since_ms = store_timestamp;
+        }
         self.keep(parts, batch);
         self.log.set_end(end);
         self.enter_queues(batch, &starts, &entries, end, store_timestamp);
+        drop(under_way);
         drop(writer);
         if !self.config.sync_flush {
             batch

@@ -5,6 +5,7 @@
 
 mod append;
 mod batch;
+mod busy;
 mod by_time;
 pub mod checkpoint;
 mod commit_log;

@@ -24,6 +24,10 @@ pub const LOG_HANDLES_MAX: usize = 64;
 /// Bytes of one append, so that one caller can't hold the log lock for long.
 pub const BATCH_BYTES_MAX: usize = 32 << 20;
 
+/// An append does not wait longer than this for the disk to let another one finish, nor, with sync flush, behind a sync that
+/// takes longer. Apache's osPageCacheBusyTimeOutMills; its clients give up after three times as much.
+pub const BUSY_MS: i64 = 1_000;
+
 /// Records are served as slices of buffers up to this size; of larger ones, small parts are copied.
 pub const SLICED_BYTES_MAX: usize = 16 << 10;
 

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use protocol::LogOffset;
 
 use crate::append::Writer;
+use crate::busy::Since;
 use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
 use crate::config::Config;
@@ -34,9 +35,13 @@ pub struct Store {
     pub(crate) disk: Disk,
     pub(crate) log: CommitLog,
     pub(crate) writer: Mutex<Writer>,
+    /// Somebody is in the log lock to append.
+    pub(crate) appending_since: Since,
     pub(crate) durable: Watermark,
     /// Held during a flush: one at a time.
     pub(crate) flushing: Mutex<Flushed>,
+    /// The first message that the sync under way makes durable was stored.
+    pub(crate) syncing_since: Since,
     pub(crate) hidden: Hidden,
     pub(crate) table: Table,
     pub(crate) queues: QueueFiles,
@@ -150,13 +155,16 @@ impl Store {
             writer: Mutex::new(Writer {
                 end: recovered.end,
                 last_ms: recovered.last_ms,
+                unflushed_since_ms: 0,
                 scar_end: 0,
                 sealed: false,
             }),
+            appending_since: Since::default(),
             durable: Watermark::new(recovered.durable),
             flushing: Mutex::new(Flushed {
                 last_ms: recovered.last_ms,
             }),
+            syncing_since: Since::default(),
             hidden: Hidden::default(),
             table,
             queues,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::codes::request::{PULL_MESSAGE, VIEW_MESSAGE_BY_ID};
 use remoting::{Body, Call};
-use store::disk::SimDisk;
+use store::disk::{FaultOn, SimDisk};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::limits;
@@ -42,7 +42,7 @@ impl Slow {
         let sim = filled.stop().await;
         let started = runtime.spawn(Fixture::on(sim.clone(), config));
         let fixture = started.await.unwrap();
-        sim.hold_reads("/commitlog/");
+        sim.hold(FaultOn::Read, "/commitlog/");
         Slow {
             runtime: Some(runtime),
             fixture: Some(fixture),
@@ -57,12 +57,12 @@ impl Slow {
     /// Until as many reads wait as may.
     async fn crowded(&self) {
         let all_wait = async {
-            while self.sim.waiting_reads() < limits::COLD_READS_MAX {
+            while self.sim.waiting() < limits::COLD_READS_MAX {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         let waited = tokio::time::timeout(LIMIT, all_wait).await;
-        let waiting = self.sim.waiting_reads();
+        let waiting = self.sim.waiting();
         assert!(waited.is_ok(), "{waiting} reads wait for the disk");
     }
 }
@@ -70,7 +70,7 @@ impl Slow {
 impl Drop for Slow {
     fn drop(&mut self) {
         // A test that failed must not wait for ever.
-        self.sim.serve_reads();
+        self.sim.release();
         self.runtime.take().unwrap().shutdown_background();
     }
 }
@@ -117,9 +117,9 @@ async fn pulls_that_wait_for_the_disk_hold_up_nobody_else() {
     slow.crowded().await;
     live(&other, "on another connection").await;
     live(&behind, "on the same connection").await;
-    assert_eq!(slow.sim.waiting_reads(), limits::COLD_READS_MAX);
+    assert_eq!(slow.sim.waiting(), limits::COLD_READS_MAX);
 
-    slow.sim.serve_reads();
+    slow.sim.release();
     for (offset, call) in cold.into_iter().enumerate() {
         let reply = call.await.unwrap();
         assert_eq!(bodies(&reply), [format!("cold {offset}")]);
@@ -142,16 +142,16 @@ async fn what_reads_one_message_by_its_place_holds_up_only_its_connection() {
         cold.push((client, call));
     }
     let all_wait = async {
-        while slow.sim.waiting_reads() < cold.len() {
+        while slow.sim.waiting() < cold.len() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     let waited = tokio::time::timeout(LIMIT, all_wait).await;
-    let waiting = slow.sim.waiting_reads();
+    let waiting = slow.sim.waiting();
     assert!(waited.is_ok(), "{waiting} reads wait for the disk");
     live(&other, "on another connection").await;
 
-    slow.sim.serve_reads();
+    slow.sim.release();
     for (_client, call) in cold {
         assert_eq!(bodies(&call.await.unwrap()), ["cold 0"]);
     }
@@ -168,7 +168,7 @@ async fn a_shutdown_waits_for_reads_under_way() {
     let early = tokio::time::timeout(Duration::from_millis(100), &mut stopping).await;
     assert!(early.is_err(), "it stopped with reads under way");
 
-    slow.sim.serve_reads();
+    slow.sim.release();
     for (offset, call) in cold.into_iter().enumerate() {
         let reply = call.await.unwrap();
         assert_eq!(bodies(&reply), [format!("cold {offset}")]);

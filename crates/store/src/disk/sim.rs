@@ -27,16 +27,15 @@ const TOTAL_DEFAULT: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct SimDisk {
     state: Mutex<State>,
-    slow: Mutex<Slow>,
-    /// Reads may go on.
-    fast: Condvar,
+    held: Mutex<Held>,
+    released: Condvar,
 }
 
-/// Files that are not in memory, of a disk that takes its time.
+/// Calls that wait: of a disk that takes its time.
 #[derive(Debug, Default)]
-struct Slow {
-    /// In their paths.
-    path: Option<String>,
+struct Held {
+    /// By kind and path.
+    calls: Vec<(FaultOn, String)>,
     waiting: usize,
 }
 
@@ -138,8 +137,8 @@ impl SimDisk {
                 next_file: 0,
                 boot: 1,
             }),
-            slow: Mutex::default(),
-            fast: Condvar::new(),
+            held: Mutex::default(),
+            released: Condvar::new(),
         })
     }
 
@@ -166,8 +165,8 @@ impl SimDisk {
                     state.boot + 1
                 },
             }),
-            slow: Mutex::default(),
-            fast: Condvar::new(),
+            held: Mutex::default(),
+            released: Condvar::new(),
         })
     }
 
@@ -181,27 +180,33 @@ impl SimDisk {
         self.state.lock().faults.clear();
     }
 
-    /// From now on, reads of files whose path contains this text wait until [`SimDisk::serve_reads`], or would.
-    pub fn hold_reads(&self, path: &str) {
-        self.slow.lock().path = Some(path.to_owned());
+    /// From now on reads, writes or syncs of files whose path contains this text wait until
+    /// [`SimDisk::release`]. A held read is one that is not in memory.
+    pub fn hold(&self, on: FaultOn, path: &str) {
+        assert!(
+            matches!(on, FaultOn::Read | FaultOn::Write | FaultOn::Sync),
+            "{on:?} can't be held"
+        );
+        self.held.lock().calls.push((on, path.to_owned()));
     }
 
     /// Lets those that wait go on, and all that come.
-    pub fn serve_reads(&self) {
-        self.slow.lock().path = None;
-        self.fast.notify_all();
+    pub fn release(&self) {
+        self.held.lock().calls.clear();
+        self.released.notify_all();
     }
 
-    /// Reads that wait.
-    pub fn waiting_reads(&self) -> usize {
-        self.slow.lock().waiting
+    /// Calls that wait.
+    pub fn waiting(&self) -> usize {
+        self.held.lock().waiting
     }
 
-    fn wait_to_read(&self, path: &str) {
-        let mut slow = self.slow.lock();
-        slow.waiting += 1;
-        self.fast.wait_while(&mut slow, |slow| slow.holds(path));
-        slow.waiting -= 1;
+    fn wait_while_held(&self, on: FaultOn, path: &str) {
+        let mut held = self.held.lock();
+        held.waiting += 1;
+        self.released
+            .wait_while(&mut held, |held| held.holds(on, path));
+        held.waiting -= 1;
     }
 
     /// Size of the disk in bytes; `None` is without end. May be set below what is in use.
@@ -424,22 +429,23 @@ fn no_space() -> io::Error {
     )
 }
 
-impl Slow {
-    fn holds(&self, path: &str) -> bool {
-        self.path.as_ref().is_some_and(|held| path.contains(held))
+impl Held {
+    fn holds(&self, on: FaultOn, path: &str) -> bool {
+        let matches = |(kind, part): &(FaultOn, String)| *kind == on && path.contains(part);
+        self.calls.iter().any(matches)
     }
 }
 
 impl SimFile {
     pub(super) fn read_cached_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        if self.disk.slow.lock().holds(&self.path) {
+        if self.disk.held.lock().holds(FaultOn::Read, &self.path) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.read_at(buf, pos)
     }
 
     pub(super) fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        self.disk.wait_to_read(&self.path);
+        self.disk.wait_while_held(FaultOn::Read, &self.path);
         self.disk
             .state
             .lock()
@@ -448,6 +454,7 @@ impl SimFile {
     }
 
     pub(super) fn write_all_at(&self, bytes: &[u8], pos: u64) -> io::Result<()> {
+        self.disk.wait_while_held(FaultOn::Write, &self.path);
         let mut state = self.change()?;
         if let Err(error) = state.pass(FaultOn::Write, Path::new(&self.path)) {
             // The kernel copies page by page: what is within a sector is written or not.
@@ -488,6 +495,7 @@ impl SimFile {
     }
 
     pub(super) fn sync_data(&self) -> io::Result<()> {
+        self.disk.wait_while_held(FaultOn::Sync, &self.path);
         let mut state = self.disk.state.lock();
         let passed = state.pass(FaultOn::Sync, Path::new(&self.path));
         let mut content = self.content.lock();

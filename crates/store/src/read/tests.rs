@@ -1,7 +1,7 @@
 //! Tests of reading: Apache's statuses, next offsets and limits; from memory, from files.
 
 use super::*;
-use crate::disk::SimDisk;
+use crate::disk::{FaultOn, SimDisk};
 use crate::testing::{Message, append, bodies, config, open};
 use crate::{Config, Disk, Store};
 
@@ -355,18 +355,19 @@ fn what_is_not_in_memory_is_not_waited_for() {
         wait: Wait::No,
         ..patient
     };
-    sim.hold_reads("/commitlog/");
+    sim.hold(FaultOn::Read, "/commitlog/");
     let old = store.read(&queue, QueueOffset(0), &hasty, |_| true);
     assert!(old.unwrap_err().would_wait());
     let new = store.read(&queue, QueueOffset(1), &hasty, |_| true);
     assert_eq!(new.unwrap().records.len(), 1);
 
     store.flush_queues(0).unwrap();
-    sim.hold_reads("/consumequeue/");
+    sim.release();
+    sim.hold(FaultOn::Read, "/consumequeue/");
     let unread = store.read(&queue, QueueOffset(1), &hasty, |_| true);
     assert!(unread.unwrap_err().would_wait());
 
-    sim.serve_reads();
+    sim.release();
     let all = store.read(&queue, QueueOffset(0), &hasty, |_| true);
     assert_eq!(all.unwrap().records.len(), 2);
 }

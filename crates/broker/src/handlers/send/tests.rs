@@ -11,6 +11,8 @@ use store::disk::{Fault, FaultError, FaultOn};
 
 use crate::testing::{Client, Fixture, field};
 
+mod overload;
+
 /// The fields of a send in the short form, some of them replaced or (`None`) left out.
 fn fields<'a>(changes: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, &'a str)> {
     let mut fields = vec![

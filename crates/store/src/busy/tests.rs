@@ -1,0 +1,93 @@
+//! A disk that hangs, and appends meanwhile.
+
+use std::sync::Arc;
+use std::thread;
+
+use super::*;
+use crate::disk::{FaultOn, SimDisk};
+use crate::testing::{Message, batch_of, config, open, sync_config};
+use crate::{AppendError, Appended};
+
+fn append(store: &Store, body: &str, now_ms: i64) -> Result<Appended, AppendError> {
+    store.append(
+        &mut batch_of(store, &[Message::new("Orders", 0, body)]),
+        now_ms,
+    )
+}
+
+/// Until the other thread is where the disk holds it.
+fn wait_until(condition: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(20), "never");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn behind_a_sync_that_hangs_appends_wait_for_a_second_and_no_longer() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, sync_config());
+    append(&store, "first", 5_000).unwrap();
+    disk.hold(FaultOn::Sync, "commitlog");
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| store.flush());
+        wait_until(|| store.syncing_since.too_long(6_000).is_some());
+        append(&store, "second", 5_999).unwrap();
+        let refused = append(&store, "third", 6_000).unwrap_err();
+        let waiting = store.log_end().0 - store.durable().at();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "the disk has not finished a sync for 1000 ms, limit 1000 ms; {waiting} bytes of messages wait for it"
+            )
+        );
+        disk.release();
+        flusher.join().unwrap().unwrap();
+    });
+    append(&store, "fourth", 6_001).unwrap();
+    assert_eq!(store.flush().unwrap(), store.log_end());
+    assert_eq!(store.queue("Orders", 0).unwrap().next(), 3);
+}
+
+#[test]
+fn with_async_flush_nobody_waits_for_a_sync() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, config());
+    append(&store, "first", 5_000).unwrap();
+    disk.hold(FaultOn::Sync, "commitlog");
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| store.flush());
+        wait_until(|| store.syncing_since.too_long(60_000).is_some());
+        append(&store, "second", 60_000).unwrap();
+        disk.release();
+        flusher.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn behind_a_write_that_hangs_only_the_first_waits() {
+    let disk = SimDisk::new(1);
+    let store = Arc::new(open(&disk, config()));
+    append(&store, "first", 5_000).unwrap();
+    disk.hold(FaultOn::Write, "commitlog");
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| append(&store, "second", 5_000));
+        wait_until(|| store.writer.is_locked());
+        let began = std::time::Instant::now();
+        let refused = append(&store, "third", 5_000).unwrap_err();
+        assert!(matches!(refused, AppendError::Busy { what: "write", .. }));
+        assert!(began.elapsed() >= Duration::from_millis(900));
+        // Later ones don't wait at all; else a thread would be lost with each.
+        let began = std::time::Instant::now();
+        for now_ms in 6_000..6_100 {
+            let refused = append(&store, "third", now_ms).unwrap_err();
+            assert!(matches!(refused, AppendError::Busy { what: "write", .. }));
+        }
+        assert!(began.elapsed() < Duration::from_millis(900));
+        disk.release();
+        writer.join().unwrap().unwrap();
+    });
+    append(&store, "fourth", 6_001).unwrap();
+    assert_eq!(store.queue("Orders", 0).unwrap().next(), 3);
+}
