@@ -41,7 +41,7 @@ pub async fn connect(
         outbound_bytes_soft: limits.outbound_bytes_max,
         ..limits.clone()
     };
-    let peer = Peer::new(remote, local, Budget::new(limits));
+    let peer = Peer::new(remote, local, Budget::new(limits, 1));
     let task = tokio::spawn(connection::run(stream, Arc::clone(&peer), service));
     Ok(Connection {
         peer,

@@ -24,11 +24,13 @@ use crate::budget::{Budget, Share};
 use crate::chain::Chain;
 use crate::clock::{self, Instant};
 use crate::limits::{
-    BATCH_FRAMES_MIN, LINGER, Limits, READ_BYTES_MAX, READ_BYTES_MIN, SLICES_MAX, TICK,
+    BATCH_FRAMES_MIN, LIGHT_FRAMES, LINGER, Limits, READ_BYTES_MAX, READ_BYTES_MIN, SLICES_MAX,
+    TICK, TURN_BYTES, TURN_FRAMES, WAITING_BYTES_SPARED,
 };
 use crate::net::Stream;
 use crate::peer::{Load, Peer, Phase};
 use crate::request::{Incoming, Request};
+use crate::turns::Place;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +82,8 @@ enum Received {
     None,
     /// At a limit: not looked for.
     Paused,
+    /// Not looked for, because others come first.
+    HeldBack,
 }
 
 struct Driver {
@@ -100,11 +104,49 @@ struct Driver {
     /// starts again when answers pile up: a few dozen pulls in one read may be answered with
     /// megabytes each, which must not all wait at once for a peer that reads as fast as it can.
     batch_frames_max: usize,
+    turn: Turn,
     /// Something is wrong with the input; what came before it is still answered.
     failed: Option<End>,
     writing: Chain,
     timer: Pin<Box<Sleep>>,
     watch: Watch,
+}
+
+/// What was handed on in this turn, see [`crate::turns`].
+#[derive(Default)]
+struct Turn {
+    place: Place,
+    frames: usize,
+    bytes: usize,
+    /// There was much to hand on the last time: there will be again.
+    heavy: bool,
+    /// What has arrived waits because of us, not of the other side.
+    held_back: bool,
+}
+
+impl Turn {
+    /// Requests that may still be handed on.
+    fn frames_left(&self) -> usize {
+        let (frames, bytes) = match self.place {
+            Place::AtWork => (TURN_FRAMES, TURN_BYTES),
+            _ if self.heavy => (0, 0),
+            _ => (LIGHT_FRAMES, TURN_BYTES),
+        };
+        match self.bytes < bytes {
+            true => frames.saturating_sub(self.frames),
+            false => 0,
+        }
+    }
+
+    fn begin(&mut self) {
+        (self.frames, self.bytes) = (0, 0);
+    }
+
+    /// Nothing more to hand on.
+    fn rest(&mut self) {
+        self.heavy = self.frames > LIGHT_FRAMES;
+        self.begin();
+    }
 }
 
 /// What the deadlines go by. Looked at once per tick, so that the busy path need not ask for the
@@ -144,6 +186,7 @@ pub(crate) async fn run(stream: Stream, peer: Arc<Peer>, service: Arc<dyn Servic
         read_bytes: READ_BYTES_MIN,
         batch_frames: 0,
         batch_frames_max: BATCH_FRAMES_MIN,
+        turn: Turn::default(),
         failed: None,
         writing: Chain::default(),
         timer: Box::pin(tokio::time::sleep_until(now + budget.limits.idle)),
@@ -171,6 +214,9 @@ impl Drop for Driver {
     /// Here, so that it happens however the task ends.
     fn drop(&mut self) {
         self.budget.leave(self.peer.id(), &mut self.charged);
+        self.budget
+            .turns
+            .leave(self.peer.id(), &mut self.turn.place);
         self.peer.closed();
         let closed = || self.service.closed(&self.peer);
         if catch_unwind(AssertUnwindSafe(closed)).is_err() {
@@ -197,10 +243,17 @@ impl Driver {
                 return Poll::Ready(end);
             }
             self.settle();
-            let resumed = received == Received::Paused && !self.is_paused();
-            if received == Received::Some || resumed {
+            let resumed = match received {
+                Received::Some => true,
+                Received::None => false,
+                Received::Paused => !self.is_paused(),
+                // What was answered or sent meanwhile may have made it one of those who may go on.
+                Received::HeldBack => self.turn.place != Place::InLine && self.poll_room(cx),
+            };
+            if resumed {
                 continue;
             }
+            self.let_others(received);
             if self.timer.as_mut().poll(cx).is_ready() {
                 if let Some(end) = self.tick() {
                     return Poll::Ready(end);
@@ -218,13 +271,8 @@ impl Driver {
         if self.is_paused() {
             return Ok(Received::Paused);
         }
-        let (id, mid_frame) = (self.peer.id(), !self.input.is_empty());
-        let room = self.budget.poll_room(id, self.charged, mid_frame, cx);
-        if room.is_pending() {
-            // The budget wakes us: for the loop in `poll` this is like nothing having arrived. A
-            // frame that makes no progress meanwhile is cut, or halves of frames could fill all
-            // the room there is and wait for each other.
-            return Ok(Received::None);
+        if !self.poll_turn(cx) || !self.poll_room(cx) {
+            return Ok(Received::HeldBack);
         }
         if self.hand_on() {
             return Ok(Received::Some);
@@ -255,12 +303,57 @@ impl Driver {
         Ok(Received::Some)
     }
 
+    /// Whether it is this connection's turn; else its task is woken when it is.
+    fn poll_turn(&mut self, cx: &Context<'_>) -> bool {
+        let (id, turn, turns) = (self.peer.id(), &mut self.turn, &self.budget.turns);
+        if turn.place == Place::InLine {
+            if !turns.has_come(id, &mut turn.place) {
+                return false;
+            }
+            turn.begin();
+        }
+        if turn.frames_left() > 0 {
+            return true;
+        }
+        turns.queue_up(id, &mut turn.place, cx.waker());
+        turn.held_back = true;
+        false
+    }
+
+    /// Keeps no turn and no place in line while something else is waited for.
+    fn let_others(&mut self, received: Received) {
+        if self.turn.place == Place::InLine && received == Received::HeldBack {
+            return;
+        }
+        if self.turn.place == Place::AtWork || received == Received::None {
+            self.turn.rest();
+        }
+        let id = self.peer.id();
+        self.budget.turns.leave(id, &mut self.turn.place);
+    }
+
+    /// Whether there is room for more of this connection's requests; else its task is woken when
+    /// there is. A frame that makes no progress meanwhile is cut, or halves of frames could fill
+    /// all the room there is and wait for each other; but not while answers are due that will make
+    /// room.
+    fn poll_room(&mut self, cx: &Context<'_>) -> bool {
+        let (id, mid_frame) = (self.peer.id(), !self.input.is_empty());
+        let room = self.budget.poll_room(id, self.charged, mid_frame, cx);
+        self.turn.held_back = room.is_pending() && self.charged.waiting >= WAITING_BYTES_SPARED;
+        room.is_ready()
+    }
+
     /// Hands whole frames of the input on; false if there is none.
     fn hand_on(&mut self) -> bool {
         let mut requests = Vec::new();
         let (mut frames, mut bytes) = (0, 0);
-        let frames_max = self.batch_frames_max.min(self.limits().batch_frames_max);
-        while frames < frames_max && self.failed.is_none() {
+        let batch_max = self.batch_frames_max.min(self.limits().batch_frames_max);
+        let frames_max = batch_max.min(self.turn.frames_left());
+        let bytes_max = match self.budget.is_crowded() {
+            true => WAITING_BYTES_SPARED.saturating_sub(self.load.bytes).max(1),
+            false => usize::MAX,
+        };
+        while frames < frames_max && bytes < bytes_max && self.failed.is_none() {
             match self.next_command() {
                 Ok(None) => break,
                 Ok(Some(Incoming::Request(request))) => {
@@ -282,9 +375,11 @@ impl Driver {
         if frames > 0 {
             self.watch.frame = None;
         }
-        if frames == frames_max {
-            self.batch_frames_max = frames_max * 2;
+        if frames == batch_max {
+            self.batch_frames_max = batch_max * 2;
         }
+        self.turn.frames += frames;
+        self.turn.bytes += bytes;
         if !requests.is_empty() {
             self.batch_frames = requests.len();
             self.peer.take_in(requests.len(), bytes);
@@ -375,6 +470,7 @@ impl Driver {
         let now = Share {
             frames: self.load.frames,
             bytes,
+            waiting: self.load.bytes,
             outbound: self.load.outbound,
         };
         self.budget.settle(&mut self.charged, now);
@@ -450,7 +546,7 @@ impl Driver {
         if closing && now - *watch.closing.get_or_insert(now) >= drain {
             return Some(End::Aborted(self.load.frames));
         }
-        if self.input.is_empty() || self.is_paused() {
+        if self.input.is_empty() || self.is_paused() || self.turn.held_back {
             // Whoever waits for us is not slow.
             self.watch.frame = None;
         } else {

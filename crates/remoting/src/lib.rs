@@ -17,6 +17,7 @@ mod log_limit;
 mod peer;
 mod request;
 mod server;
+mod turns;
 
 use std::sync::Arc;
 

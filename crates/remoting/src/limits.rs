@@ -25,6 +25,10 @@ pub struct Limits {
     /// Bytes of these. A frame half read is still finished until twice this, or else the halves
     /// would block each other.
     pub bytes_max: usize,
+    /// Bytes of unanswered requests of all connections, from where on those with more than 16 KiB of
+    /// them are no longer read. What takes long to answer is what waits for the disk: with more of
+    /// it each sync only takes longer, for everybody.
+    pub waiting_bytes_soft: usize,
     /// Bytes waiting to be sent to one peer, from where on its requests are no longer read. Does not
     /// hold for connections we make.
     pub outbound_bytes_soft: usize,
@@ -61,6 +65,7 @@ impl Default for Limits {
             connection_bytes_max: 64 << 20,
             frames_max: 131_072,
             bytes_max: 256 << 20,
+            waiting_bytes_soft: 1 << 20,
             outbound_bytes_soft: 1 << 20,
             outbound_bytes_max: 128 << 20,
             outbound_bytes_total: 512 << 20,
@@ -74,6 +79,15 @@ impl Default for Limits {
     }
 }
 
+/// The share of `waiting_bytes_soft` that a connection may always have: some 40 small sends.
+pub(crate) const WAITING_BYTES_SPARED: usize = 16 << 10;
+/// Requests that a connection hands on before it stands in line with others that ask much. One that
+/// had more in its last turn stands in line from the start.
+pub(crate) const LIGHT_FRAMES: usize = 32;
+/// Requests handed on in one turn of those.
+pub(crate) const TURN_FRAMES: usize = 128;
+/// Bytes of requests after which a turn is over too.
+pub(crate) const TURN_BYTES: usize = 256 << 10;
 /// The share of `outbound_bytes_total` that a peer may always have.
 pub(crate) const OUTBOUND_BYTES_SPARED: usize = 64 << 10;
 /// Frames in a connection's first batch, and in each while answers pile up. As many answers of

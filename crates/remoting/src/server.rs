@@ -40,10 +40,12 @@ impl Server {
     /// Listens on all of `addrs` (port 0: any free one). Connections queue from now on and are
     /// served by [`Server::run`]. Needs a tokio runtime around it.
     pub fn bind(addrs: &[SocketAddr], limits: Limits) -> Result<Server, BindError> {
+        // As many as can run at once: with fewer a core would idle.
+        let turns = tokio::runtime::Handle::current().metrics().num_workers();
         let mut server = Server {
             listeners: Vec::new(),
             addrs: Vec::new(),
-            budget: Budget::new(limits),
+            budget: Budget::new(limits, turns),
         };
         for &addr in addrs {
             let listener = net::listen(addr, server.budget.limits.backlog)?;

@@ -53,16 +53,20 @@ fn share(bytes: usize, outbound: usize) -> Share {
         frames: 1,
         bytes,
         outbound,
+        ..Share::default()
     }
 }
 
 #[test]
 fn who_has_no_room_yet_sleeps_on() {
-    let budget = Budget::new(Limits {
-        bytes_max: 1000,
-        outbound_bytes_total: 1 << 20,
-        ..Limits::default()
-    });
+    let budget = Budget::new(
+        Limits {
+            bytes_max: 1000,
+            outbound_bytes_total: 1 << 20,
+            ..Limits::default()
+        },
+        1,
+    );
     let (mut slow, mut busy) = (Share::default(), Share::default());
     budget.settle(&mut slow, share(0, 2 << 20));
     let much_to_send = Waiter::new(OUTBOUND_BYTES_SPARED, false);
@@ -78,10 +82,13 @@ fn who_has_no_room_yet_sleeps_on() {
 
 #[test]
 fn who_has_room_again_is_woken_before_the_others() {
-    let budget = Budget::new(Limits {
-        bytes_max: 1000,
-        ..Limits::default()
-    });
+    let budget = Budget::new(
+        Limits {
+            bytes_max: 1000,
+            ..Limits::default()
+        },
+        1,
+    );
     let mut busy = Share::default();
     budget.settle(&mut busy, share(2000, 0));
     let (inside, between) = (Waiter::new(0, true), Waiter::new(0, false));

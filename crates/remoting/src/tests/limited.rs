@@ -109,6 +109,44 @@ async fn limits_over_all_connections_hold_others_back_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn who_has_little_under_way_is_read_while_others_wait_for_much() {
+    let server = serve(Limits {
+        waiting_bytes_soft: 40_000,
+        ..limits()
+    });
+    let greedy = [server.connect().await, server.connect().await];
+    let keep = |client: &Connection| client.call(KEEP, &NoHeader, vec![0; 1000], PATIENCE);
+    let calls: Vec<_> = (0..100).flat_map(|_| greedy.each_ref().map(keep)).collect();
+    eventually(|| server.kept() >= 34).await;
+    a_moment().await;
+    let taken = server.kept();
+    // What came with one read is taken, if there was room before it.
+    assert!(taken < 200, "{taken} of 200 taken");
+    let modest = server.connect().await;
+    check_alive(&modest).await;
+    // Up to its share, and no further: there is none to give.
+    let more: Vec<_> = (0..50).map(|_| keep(&modest)).collect();
+    eventually(|| server.kept() >= taken + 14).await;
+    a_moment().await;
+    assert!((14..18).contains(&(server.kept() - taken)));
+
+    eventually(|| {
+        while server.kept() > 0 {
+            server.answer_one();
+        }
+        server.echo.batches.lock().iter().sum::<usize>() == 251
+    })
+    .await;
+    while server.kept() > 0 {
+        server.answer_one();
+    }
+    for call in calls.into_iter().chain(more) {
+        assert_eq!(in_time(call).await.unwrap().code, 0);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn halves_of_frames_do_not_block_everybody_for_ever() {
     let server = serve(Limits {
         bytes_max: 50_000,
