@@ -12,6 +12,7 @@ mod connection;
 mod consume;
 mod crowd;
 mod delay;
+mod flood;
 mod latency;
 mod paced;
 mod produce;
@@ -44,6 +45,8 @@ enum Mode {
     Delay(delay::Delay),
     /// Be there while something else is measured: consumers that wait, messages that are not due yet
     Crowd(crowd::Crowd),
+    /// Send far more than the broker can take, and see what it says
+    Flood(flood::Flood),
 }
 
 /// How long to run, and how to say what came of it.
@@ -71,6 +74,7 @@ impl Bench {
             Mode::Latency(latency) => (latency.run()?, latency.length.json),
             Mode::Delay(delay) => return delay.run().map(|()| ExitCode::SUCCESS),
             Mode::Crowd(crowd) => return crowd.run().map(|()| ExitCode::SUCCESS),
+            Mode::Flood(flood) => return flood.run().map(|()| ExitCode::SUCCESS),
         };
         let text = if json {
             serde_json::to_string(&report)?

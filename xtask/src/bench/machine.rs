@@ -60,11 +60,20 @@ pub(super) fn fdatasync_us(directory: &Path) -> Result<f64> {
 
 /// Resident memory of a process in MiB.
 pub(super) fn resident_mib(pid: u32) -> Result<f64> {
+    status_mib(pid, "VmRSS:")
+}
+
+/// The most it ever was.
+pub(super) fn peak_mib(pid: u32) -> Result<f64> {
+    status_mib(pid, "VmHWM:")
+}
+
+fn status_mib(pid: u32, name: &'static str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
+        .find_map(|line| line.strip_prefix(name))
+        .with_context(|| format!("no {name}"))?;
     Ok(kib.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 

@@ -69,8 +69,35 @@ impl Connection {
             .context("can't send to the broker")
     }
 
-    /// Waits until something arrives.
-    pub(super) fn read(&mut self) -> anyhow::Result<()> {
+    /// From now on nothing waits: for `try_write` and `try_read`.
+    pub(super) fn set_nonblocking(&self) -> anyhow::Result<()> {
+        Ok(self.stream.set_nonblocking(true)?)
+    }
+
+    /// Writes what the socket takes of `bytes`; None if that is nothing.
+    pub(super) fn try_write(&mut self, bytes: &[u8]) -> anyhow::Result<Option<usize>> {
+        match self.stream.write(bytes) {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error).context("can't send to the broker"),
+        }
+    }
+
+    /// Reads what has arrived; false if that is nothing.
+    pub(super) fn try_read(&mut self) -> anyhow::Result<bool> {
+        self.make_room();
+        match self.stream.read(&mut self.inbound[self.end..]) {
+            Ok(0) => bail!("the broker closed the connection"),
+            Ok(count) => {
+                self.end += count;
+                Ok(true)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error).context("can't read from the broker"),
+        }
+    }
+
+    fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.inbound.len() - self.end < READ_BYTES / 2 {
@@ -79,6 +106,11 @@ impl Connection {
             let room = self.end + READ_BYTES;
             self.inbound.resize(room.max(self.inbound.len()), 0);
         }
+    }
+
+    /// Waits until something arrives.
+    pub(super) fn read(&mut self) -> anyhow::Result<()> {
+        self.make_room();
         let count = match self.stream.read(&mut self.inbound[self.end..]) {
             Ok(0) => bail!("the broker closed the connection"),
             Ok(count) => count,
