@@ -57,7 +57,8 @@ fn produce(store: &Store, producer: u32) {
             push(&mut batch, store, (number % 3) as i32, producer, number);
             number += 1;
         }
-        store.append(&mut batch, i64::from(number)).unwrap();
+        // One time for all: a disk that took longer than it may would refuse some.
+        store.append(&mut batch, 1000).unwrap();
     }
 }
 
