@@ -20,6 +20,7 @@ mod pull;
 mod report;
 mod send;
 mod target;
+mod topics;
 mod window;
 
 use crate::say;
@@ -37,6 +38,8 @@ pub(crate) struct Bench {
 enum Mode {
     /// Send messages: throughput, and latency from send to acknowledgement
     Produce(produce::Produce),
+    /// Make topics by sending to each of their queues
+    Topics(topics::Topics),
     /// Pull messages that are there: throughput, and latency of pulls
     Consume(consume::Consume),
     /// Send at a rate to pulls that wait: latency from send to receive
@@ -70,6 +73,7 @@ impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let (report, json) = match self.mode {
             Mode::Produce(produce) => (produce.run()?, produce.length.json),
+            Mode::Topics(topics) => (topics.run()?, topics.json),
             Mode::Consume(consume) => (consume.run()?, consume.length.json),
             Mode::Latency(latency) => (latency.run()?, latency.length.json),
             Mode::Delay(delay) => return delay.run().map(|()| ExitCode::SUCCESS),

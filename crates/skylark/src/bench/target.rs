@@ -1,6 +1,6 @@
 //! Where the load goes: the broker, the topic and its queues, made by a first send if they don't exist.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use protocol::QueueOffset;
 use protocol::bodies::TopicRoute;
@@ -13,7 +13,7 @@ use protocol::text::Text;
 use remoting::clock::Clock;
 
 use super::connection::{Connection, Refused};
-use super::send::Frames;
+use super::send::{Frames, TOPIC_DIGITS};
 
 /// Its route tells where a new topic will be made.
 const AUTO_CREATE_TOPIC: &str = "TBW102";
@@ -32,6 +32,9 @@ pub(super) struct TargetArgs {
     /// Topic to use; made with 4 queues if it does not exist
     #[arg(long, default_value = TOPIC)]
     topic: String,
+    /// Send to so many topics at random instead, named by the one given and a number
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    topics: u32,
     /// Queues of the topic to use
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     queues: u16,
@@ -55,6 +58,7 @@ enum HeaderCodec {
 pub(super) struct Target {
     pub(super) broker: String,
     pub(super) topic: String,
+    pub(super) topics: u32,
     pub(super) queues: u16,
     pub(super) size: usize,
     pub(super) codec: Codec,
@@ -68,6 +72,7 @@ impl TargetArgs {
                 None => self.ask_nameservers()?,
             },
             topic: self.topic.clone(),
+            topics: self.topics,
             queues: self.queues,
             size: self.size,
             codec: match self.header {
@@ -75,7 +80,14 @@ impl TargetArgs {
                 HeaderCodec::Rocketmq => Codec::Rocketmq,
             },
         };
-        target.make_topic()?;
+        ensure!(
+            target.topics == 1 || target.queues <= 10,
+            "of many topics, at most 10 queues each are used"
+        );
+        // Many are there already, or are about to be made.
+        if target.topics == 1 {
+            target.make_topic()?;
+        }
         Ok(target)
     }
 
@@ -132,6 +144,14 @@ fn is_refused(error: &anyhow::Error, code: i32) -> bool {
 }
 
 impl Target {
+    /// The topic of a number below `topics`.
+    pub(super) fn topic_name(&self, number: u32) -> String {
+        match self.topics {
+            1 => self.topic.clone(),
+            _ => format!("{}-{number:0TOPIC_DIGITS$}", self.topic),
+        }
+    }
+
     pub(super) fn connect(&self) -> anyhow::Result<Connection> {
         Connection::open(&self.broker)
     }

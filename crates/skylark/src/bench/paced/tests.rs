@@ -14,6 +14,7 @@ fn a_broker_that_goes_away_ends_the_run_though_the_window_is_full() {
     let target = Target {
         broker: listener.local_addr().unwrap().to_string(),
         topic: "T".to_owned(),
+        topics: 1,
         queues: 1,
         size: 100,
         codec: Codec::Json,

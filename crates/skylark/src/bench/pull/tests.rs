@@ -14,6 +14,7 @@ fn read_from(answers: &[(i32, i64)]) -> Vec<(i32, String)> {
     let target = Target {
         broker: listener.local_addr().unwrap().to_string(),
         topic: "T".to_owned(),
+        topics: 1,
         queues: 1,
         size: 100,
         codec: Codec::Json,

@@ -9,6 +9,7 @@ fn target() -> Target {
     Target {
         broker: "127.0.0.1:10911".to_owned(),
         topic: "T".to_owned(),
+        topics: 1,
         queues: 4,
         size: 128,
         codec: protocol::frame::Codec::Json,

@@ -11,6 +11,7 @@ fn target(codec: Codec) -> Target {
     Target {
         broker,
         topic: "BenchTopic".to_owned(),
+        topics: 1,
         queues: 4,
         size: 100,
         codec,
@@ -101,4 +102,49 @@ fn windows_go_on_round_the_queues() {
         })
     });
     assert_eq!(queues.collect::<Vec<_>>(), [0, 1, 2, 3, 0, 1]);
+}
+
+#[test]
+fn every_queue_of_every_topic_has_its_turn() {
+    for codec in [Codec::Json, Codec::Rocketmq] {
+        let target = Target {
+            topics: 5,
+            ..target(codec)
+        };
+        let mut seen = Vec::new();
+        for (number, sends) in [(0, 12), (1, 8)] {
+            let mut frames = Frames::in_turn(&target, 3, number, 2).unwrap();
+            for sent in 0..sends {
+                // Places are used again in no order.
+                let frame = frame(frames.renew(sent * 2 % 3, 1_700_000_000_123));
+                let header = SendMessageV2::decode(frame.head().unwrap().fields).unwrap();
+                seen.push((header.topic.to_str().into_owned(), header.queue_id));
+            }
+        }
+        seen.sort();
+        let all = (0..5).flat_map(|topic| (0..4).map(move |queue| (topic, queue)));
+        let all = all.map(|(topic, queue)| (format!("BenchTopic-{topic:06}"), queue));
+        assert_eq!(seen, all.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn at_random_all_are_sent_to() {
+    let target = Target {
+        topics: 3,
+        ..target(Codec::Json)
+    };
+    let mut frames = Frames::new(&target, 1, 1, 0).unwrap();
+    let mut seen = std::collections::BTreeMap::new();
+    for _ in 0..1200 {
+        let frame = frame(frames.renew(0, 1_700_000_000_123));
+        let header = SendMessageV2::decode(frame.head().unwrap().fields).unwrap();
+        let place = (header.topic.to_str().into_owned(), header.queue_id);
+        *seen.entry(place).or_insert(0) += 1;
+    }
+    assert_eq!(seen.len(), 12);
+    assert!(
+        seen.values().all(|count| (50..200).contains(count)),
+        "{seen:?}"
+    );
 }
