@@ -38,7 +38,7 @@ pub(crate) const FILLER_SIZE: i32 = i32::MAX;
 /// One queue of a topic. Its offsets are dense: each names one message for ever.
 #[derive(Debug)]
 pub struct Queue {
-    topic: Box<str>,
+    topic: Arc<str>,
     id: i32,
     /// Tells queues apart where their name would be too long.
     number: u32,
@@ -118,9 +118,9 @@ impl QueueEntry {
 }
 
 impl Queue {
-    fn new(topic: &str, id: i32, number: u32) -> Self {
+    fn new(topic: Arc<str>, id: i32, number: u32) -> Self {
         Queue {
-            topic: topic.into(),
+            topic,
             id,
             number,
             next: AtomicI64::new(0),
@@ -158,6 +158,11 @@ impl Queue {
             ticket: Ticket::new(offset.0.saturating_add(1)),
             queue: self.clone(),
         }
+    }
+
+    /// Whether it has got entries that the write-behind has not looked at.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.entries.lock().listed
     }
 
     pub(crate) fn number(&self) -> u32 {

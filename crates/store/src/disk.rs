@@ -166,6 +166,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Creates a directory whose parent is there. Its name survives a power cut only after [`Disk::sync_dir`] of the parent.
+    pub fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        on!(self, dir, create_dir(dir))
+    }
+
     /// Removes a file. The name may come back after a power cut until its directory is synced.
     pub fn remove_file(&self, path: &Path) -> io::Result<()> {
         on!(self, path, remove_file(path))

@@ -9,6 +9,15 @@ pub const QUEUE_UNWRITTEN_BYTES_MAX: usize = 256 << 10;
 /// The same over all queues: beyond it every append writes out the queues it touches.
 pub const QUEUES_UNWRITTEN_BYTES_MAX: usize = 32 << 20;
 
+/// More queues than this with entries to write: wait for more entries, since what a write costs is the file ...
+pub const QUEUES_DIRTY_MANY: usize = 4096;
+
+/// ... but not when so many bytes wait over all queues ...
+pub const QUEUES_WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// ... or the next start after a crash would have to read this much of the log.
+pub const QUEUES_BEHIND_BYTES_MAX: i64 = 256 << 20;
+
 /// Open files of consume queues. An idle queue has none.
 pub const QUEUE_HANDLES_MAX: usize = 512;
 

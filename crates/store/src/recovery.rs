@@ -106,8 +106,10 @@ impl Ground<'_> {
             false => log_min,
         };
         let mut again = false;
+        // Each queue's last entry before the scan, by number. Its file is open only once.
+        let mut last = Vec::new();
         let mut scanned = loop {
-            let deeper = match self.keep_before(start.min(vouched), again)? {
+            let deeper = match self.keep_before(start.min(vouched), again, &mut last)? {
                 Some(deeper) => Some(deeper),
                 None if start > log_min && self.lacks_messages() => Some(log_min),
                 None => {
@@ -129,15 +131,22 @@ impl Ground<'_> {
         let durable = self.durable(scanned.end, !scanned.bad.is_empty())?;
         // From here on older files are opened only to be read.
         self.log.set_end(scanned.end);
-        for queue in self.table.all() {
-            self.queues.find_min(&queue, log_min)?;
-            queue.visible().raise(queue.next());
-        }
         let extra = self.checkpoint.extra.as_ref();
         let queues_durable = extra.map_or(start, |extra| extra.queues_durable.0.min(start));
-        if self.crashed {
-            for queue in self.table.all() {
-                self.queues.mark_unsynced_from(&queue, queues_durable)?;
+        for queue in self.table.all() {
+            queue.visible().raise(queue.next());
+            let untouched = !queue.is_listed();
+            if !untouched {
+                self.queues.find_min(&queue, log_min)?;
+            }
+            if !self.crashed {
+                continue;
+            }
+            match last.get(queue.number() as usize) {
+                Some(Some(last)) if untouched && last.log_offset.0 < queues_durable => {
+                    self.queues.mark_files_unsynced(&queue, queue.next());
+                }
+                _ => self.queues.mark_unsynced_from(&queue, queues_durable)?,
             }
         }
         Ok(Recovered {
@@ -150,7 +159,7 @@ impl Ground<'_> {
             },
             end: scanned.end,
             last_ms: match scanned.last_ms {
-                0 => self.last_ms()?,
+                0 => self.last_ms(&last)?,
                 scanned_ms => scanned_ms,
             },
             durable,
@@ -216,7 +225,7 @@ impl Ground<'_> {
         let mut newest = self.log.min();
         for queue in self.table.all() {
             let kept = self.queues.keep_before(&queue, i64::MAX, self.log, false)?;
-            newest = newest.max(kept.last.map_or(0, |(start, _)| start));
+            newest = newest.max(kept.last.map_or(0, |last| last.log_offset.0));
         }
         Ok(newest)
     }
@@ -238,30 +247,31 @@ impl Ground<'_> {
     }
 
     /// Cuts every queue back to the start of the scan. Gives an earlier one if a queue needs it.
-    fn keep_before(&self, start: i64, again: bool) -> io::Result<Option<i64>> {
+    fn keep_before(
+        &self,
+        start: i64,
+        again: bool,
+        last: &mut Vec<Option<QueueEntry>>,
+    ) -> io::Result<Option<i64>> {
         let wipe = self.crashed || again;
         let mut deeper = None;
+        last.clear();
         for queue in self.table.all() {
             let kept = self.queues.keep_before(&queue, start, self.log, wipe)?;
             if kept.damaged && start > self.log.min() {
-                let from = kept.last.map_or(self.log.min(), |(_, end)| end);
+                let from = kept.last.map_or(self.log.min(), |last| last.log_end());
                 deeper = Some(deeper.map_or(from, |deeper: i64| deeper.min(from)));
             }
+            // Numbers are given in the order of `all`, without gaps.
+            last.push(kept.last);
         }
         Ok(deeper)
     }
 
     /// Store time of the last record, where the scan saw none.
-    fn last_ms(&self) -> io::Result<i64> {
-        let mut newest: Option<QueueEntry> = None;
-        for queue in self.table.all() {
-            let entry = self.queues.entry(&queue, queue.next() - 1)?;
-            let entry = entry.filter(|entry| !entry.is_filler());
-            newest = newest
-                .into_iter()
-                .chain(entry)
-                .max_by_key(|entry| entry.log_offset);
-        }
+    fn last_ms(&self, last: &[Option<QueueEntry>]) -> io::Result<i64> {
+        let entries = last.iter().flatten().filter(|entry| !entry.is_filler());
+        let newest = entries.max_by_key(|entry| entry.log_offset);
         let mut last_ms = self.checkpoint.physic_ms;
         if let Some(entry) = newest {
             let record =
@@ -426,7 +436,7 @@ pub(crate) fn segments(config: &Config, disk: &Disk) -> Result<Vec<Arc<Segment>>
 /// Whether a file is all zero in a range.
 pub(crate) fn is_blank(file: &File, from: u64, to: u64) -> io::Result<bool> {
     let mut at = from;
-    let mut bytes = vec![0; 64 << 10];
+    let mut bytes = vec![0; to.saturating_sub(from).min(64 << 10) as usize];
     while at < to {
         let wanted = bytes.len().min((to - at) as usize);
         let count = file.read_at(&mut bytes[..wanted], at)?;

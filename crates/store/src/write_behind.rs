@@ -22,6 +22,8 @@ pub(crate) struct Checkpoints {
     synced_ms: Option<i64>,
     /// The end of the log at the last turn.
     log_end: i64,
+    /// When queue entries were last written.
+    written_ms: i64,
 }
 
 /// Why a store did not close in order. The next start recovers it as after a crash.
@@ -62,6 +64,7 @@ impl Checkpoints {
             content,
             synced_ms: None,
             log_end: recovered.end,
+            written_ms: 0,
         })
     }
 }
@@ -83,10 +86,18 @@ impl Store {
         };
         // Under the log lock no record is without its entries.
         let written = self.writer.lock().end;
-        self.queues.write_all_out()?;
         let Some(seen) = checkpoints.content.extra.clone() else {
-            return Ok(());
+            return self.queues.write_all_out();
         };
+        if checkpoints.synced_ms.is_some()
+            && now_ms.abs_diff(checkpoints.written_ms) < limits::CHECKPOINT_MS
+            && written - seen.queues_written.0 < limits::QUEUES_BEHIND_BYTES_MAX
+            && self.queues.may_wait()
+        {
+            return Ok(());
+        }
+        self.queues.write_all_out()?;
+        checkpoints.written_ms = now_ms;
         let extra = Extra {
             log_durable: LogOffset(durable),
             queues_written: LogOffset(written),

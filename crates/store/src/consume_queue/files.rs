@@ -99,6 +99,12 @@ impl QueueFiles {
         self.unwritten.load(Ordering::Relaxed)
     }
 
+    /// Whether it costs less to write later: many queues have a little each.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.unwritten() < limits::QUEUES_WAITING_BYTES_MAX
+            && self.dirty.lock().len() > limits::QUEUES_DIRTY_MANY
+    }
+
     /// Writes all entries that wait. On an error the rest stays for the next call.
     pub(crate) fn write_all_out(&self) -> io::Result<()> {
         // What somebody else has taken from the list is not yet written.
@@ -175,11 +181,14 @@ impl QueueFiles {
     }
 
     /// Creates a file of a queue, as long as Java expects it and sparse. What lies in it before
-    /// the first entry is filled as Java fills it.
+    /// the first entry is filled as Java fills it. The names of file and directories are durable
+    /// with the next [`QueueFiles::sync`], as the entries are: until then the checkpoint vouches for
+    /// neither. (A sync for each of many new queues would take longer than all else about them.)
     fn create(&self, queue: &Arc<Queue>, start: i64, first: i64) -> io::Result<Arc<File>> {
         let dir = self.queue_dir(queue);
         if !self.disk.exists(&dir) {
-            self.disk.create_dir_all(&dir)?;
+            self.disk.create_dir(&self.dir.join(&*queue.topic))?;
+            self.disk.create_dir(&dir)?;
         }
         let file = self.open(queue, start, Access::Create)?;
         file.set_len(self.file_bytes as u64)?;

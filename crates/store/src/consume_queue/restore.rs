@@ -18,8 +18,8 @@ use crate::store::OpenError;
 /// How far a queue's files can be trusted.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// Where the record of its last entry starts and ends; `None` without entries.
-    pub(crate) last: Option<(i64, i64)>,
+    /// Its last entry.
+    pub(crate) last: Option<QueueEntry>,
     /// Entries were missing that should have been there: they have to come from the log.
     pub(crate) damaged: bool,
 }
@@ -123,6 +123,10 @@ impl QueueFiles {
         let per_file = self.file_bytes / ENTRY_BYTES as i64;
         let first = files.start / ENTRY_BYTES as i64;
         let end = files.end / ENTRY_BYTES as i64;
+        if wipe && first < end {
+            // It will have to be written: open it once.
+            self.open(queue, files.end - self.file_bytes, Access::Write)?;
+        }
         let is_good = |entry: &QueueEntry| {
             entry.is_valid() && (entry.is_filler() || entry.log_offset.0 < log_start)
         };
@@ -157,14 +161,14 @@ impl QueueFiles {
         }
         let mut last = None;
         if next > first {
-            last = self
-                .entry(queue, next - 1)?
-                .map(|entry| (entry.log_offset.0, entry.log_end()));
+            last = self.entry(queue, next - 1)?;
         } else if log_start <= log.min() {
             // The log has all there is to know.
             next = 0;
         }
         self.cut(queue, next, wipe)?;
+        queue.set_min(0);
+        self.find_min(queue, log.min())?;
         Ok(Kept { last, damaged })
     }
 
@@ -297,13 +301,19 @@ impl QueueFiles {
         let durable = self.partition_entries(queue, first, count, |entry| {
             entry.is_filler() || entry.log_offset.0 < log_at
         })?;
-        let mut start = (first + durable) * ENTRY_BYTES as i64;
+        self.mark_files_unsynced(queue, first + durable);
+        Ok(())
+    }
+
+    /// The same for what the files have from an entry on.
+    pub(crate) fn mark_files_unsynced(&self, queue: &Arc<Queue>, from: i64) {
+        let files = queue.entries.lock().files.clone();
+        let mut start = from * ENTRY_BYTES as i64;
         start -= start % self.file_bytes;
         while start < files.end {
             self.mark_unsynced(queue, start);
             start += self.file_bytes;
         }
-        Ok(())
     }
 
     /// Removes a file for good: were it to come back after a power cut, its entries would be taken

@@ -19,17 +19,22 @@ pub struct QueueNameError {
     pub id: i32,
 }
 
-type QueuesOfTopic = FxHashMap<i32, Arc<Queue>>;
+/// Sorted by id. Nearly always the ids are those from 0 on, so that a queue is where its id says.
+type QueuesOfTopic = Vec<Arc<Queue>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    topics: RwLock<FxHashMap<Box<str>, QueuesOfTopic>>,
+    /// The name is shared with the queues.
+    topics: RwLock<FxHashMap<Arc<str>, QueuesOfTopic>>,
     numbers: AtomicU32,
 }
 
 impl Table {
     pub(crate) fn find(&self, topic: &str, id: i32) -> Option<Arc<Queue>> {
-        self.topics.read().get(topic)?.get(&id).cloned()
+        let topics = self.topics.read();
+        let queues = topics.get(topic)?;
+        let at = place(queues, id).ok()?;
+        Some(queues[at].clone())
     }
 
     pub(crate) fn find_or_create(
@@ -45,26 +50,28 @@ impl Table {
             return Err(QueueNameError { topic, id });
         }
         let mut topics = self.topics.write();
-        let queues = match topics.get_mut(topic) {
-            Some(queues) => queues,
-            None => topics.entry(topic.into()).or_default(),
+        let name = match topics.get_key_value(topic) {
+            Some((name, _)) => name.clone(),
+            None => Arc::from(topic),
         };
-        let new = || {
-            let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-            Arc::new(Queue::new(topic, id, number))
+        let queues = topics.entry(name.clone()).or_default();
+        let at = match place(queues, id) {
+            Ok(at) => at,
+            Err(at) => {
+                let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+                // Most topics have few: a doubled vector would be half empty.
+                queues.reserve_exact(1);
+                queues.insert(at, Arc::new(Queue::new(name, id, number)));
+                at
+            }
         };
-        Ok(queues.entry(id).or_insert_with(new).clone())
+        Ok(queues[at].clone())
     }
 
     /// The queues of a topic, by id.
     pub(crate) fn of_topic(&self, topic: &str) -> Vec<Arc<Queue>> {
         let topics = self.topics.read();
-        let mut queues: Vec<_> = topics
-            .get(topic)
-            .map(|queues| queues.values().cloned().collect())
-            .unwrap_or_default();
-        queues.sort_unstable_by_key(|queue: &Arc<Queue>| queue.id());
-        queues
+        topics.get(topic).cloned().unwrap_or_default()
     }
 
     /// The topics that have a queue, sorted.
@@ -89,13 +96,22 @@ impl Table {
             })
     }
 
-    /// Every queue, in no order.
+    /// Every queue, in the order in which they were found or made.
     pub(crate) fn all(&self) -> Vec<Arc<Queue>> {
         let topics = self.topics.read();
-        topics
-            .values()
-            .flat_map(|queues| queues.values().cloned())
-            .collect()
+        let mut all: Vec<_> = topics.values().flatten().cloned().collect();
+        drop(topics);
+        all.sort_unstable_by_key(|queue| queue.number());
+        all
+    }
+}
+
+/// Where a queue is, or would be.
+fn place(queues: &[Arc<Queue>], id: i32) -> Result<usize, usize> {
+    let at = id as usize;
+    match queues.get(at) {
+        Some(queue) if queue.id() == id => Ok(at),
+        _ => queues.binary_search_by_key(&id, |queue| queue.id()),
     }
 }
 

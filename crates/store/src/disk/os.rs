@@ -37,6 +37,15 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
+        // A plain directory's type comes with its name: there may be 100,000 of them.
+        if entry.file_type()?.is_dir() {
+            entries.push(Entry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                len: 0,
+                is_dir: true,
+            });
+            continue;
+        }
         // Follows symbolic links: people link a topic's directory to another disk.
         let metadata = match fs::metadata(entry.path()) {
             Ok(metadata) => metadata,

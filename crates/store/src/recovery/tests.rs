@@ -634,3 +634,43 @@ fn a_record_that_ends_in_a_hole_is_whole() {
     assert_eq!(report.end, end);
     assert_eq!(bodies(&store, "T", 0).len(), 1);
 }
+
+/// The names of new queues' files and directories are not durable one by one, but once a checkpoint
+/// vouches for their entries they are: whether few are synced each or many with the file system.
+#[test]
+fn a_checkpoint_vouches_for_the_names_of_new_queues_too() {
+    const NAMES: [&str; 4] = ["N0", "N1", "N2", "N3"];
+    for queues in [1, crate::limits::SYNC_FILES_MAX as i32] {
+        for seed in 0..20 {
+            let disk = SimDisk::new(seed);
+            let store = filled(&disk, sync_config());
+            store.flush().unwrap();
+            store.flush_queues(200_000).unwrap();
+            let mut expected = expected();
+            let mut send = |store: &Store, topic: &'static str| {
+                for id in 0..queues {
+                    let body = format!("{topic} {id}").into_bytes();
+                    append(store, &[Message::new(topic, id, body.clone())], 100);
+                    expected.insert((topic.to_owned(), id), vec![body]);
+                }
+                store.flush().unwrap();
+            };
+            for topic in NAMES {
+                send(&store, topic);
+            }
+            store.flush_queues(300_000).unwrap();
+            let vouched = store.log_end();
+            // Written too, but nobody vouches for these.
+            send(&store, "Later");
+            store.flush_queues(300_001).unwrap();
+            let keep = match seed % 2 {
+                0 => CrashKeep::None,
+                _ => CrashKeep::Random,
+            };
+            let (store, report) = open_with_report(&disk.crash(keep), sync_config());
+            assert_eq!(report.scanned_from, vouched, "{queues} queues, seed {seed}");
+            assert_eq!(content(&store), expected, "{queues} queues, seed {seed}");
+            assert_queues_agree_with_log(&store);
+        }
+    }
+}

@@ -456,3 +456,49 @@ fn checkpoint_and_abort_file_may_lie_elsewhere() {
     store.close().unwrap();
     assert!(!files.exists(&config.abort_path));
 }
+
+/// Where very many queues have an entry each, they wait for more; but not for long, not for ever at a
+/// close, and a start after a crash reads what was not written from the log.
+#[test]
+fn many_queues_with_little_to_write_wait() {
+    let queues = crate::limits::QUEUES_DIRTY_MANY as i32 + 1;
+    let sim = SimDisk::new(1);
+    let open = |sim: &Arc<SimDisk>| {
+        let config = Config {
+            log_file_bytes: 1 << 20,
+            ..config()
+        };
+        Store::open(config, Disk::Sim(sim.clone())).unwrap()
+    };
+    let all_once = |store: &Store, round: usize| {
+        for id in 0..queues {
+            assert_eq!(store.queue("T", id).unwrap().max_visible().0, round as i64);
+        }
+    };
+    let send = |store: &Store| {
+        let messages: Vec<_> = (0..queues).map(|id| Message::new("T", id, "x")).collect();
+        for messages in messages.chunks(500) {
+            try_append(store, messages, 1).unwrap();
+        }
+    };
+    let (store, _) = open(&sim);
+    try_append(&store, &[Message::new("U", 0, "x")], 1).unwrap();
+    store.flush_queues(100_000).unwrap();
+    send(&store);
+    store.flush_queues(101_000).unwrap();
+    assert!(store.queues.unwritten() > 0, "they wait");
+    let (killed, report) = open(&sim.crash(CrashKeep::All));
+    assert!(report.scanned_from < report.end);
+    all_once(&killed, 1);
+    drop(killed);
+    store.flush_queues(110_000).unwrap();
+    assert_eq!(store.queues.unwritten(), 0, "not longer than this");
+    send(&store);
+    store.flush_queues(111_000).unwrap();
+    assert!(store.queues.unwritten() > 0);
+    store.close().unwrap();
+    drop(store);
+    let (store, report) = open(&sim);
+    assert!(report.clean && report.scanned_from == report.end);
+    all_once(&store, 2);
+}
