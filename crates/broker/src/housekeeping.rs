@@ -98,7 +98,7 @@ impl Broker {
     pub(crate) fn save_topics_and_groups(&self) {
         self.topics.file.save_changes(|saved| {
             let topics = self.topics.state.read();
-            (topics.changes() > saved).then(|| (topics.changes(), topics.to_table()))
+            (topics.changes() > saved).then(|| (topics.changes(), topics.snapshot()))
         });
         self.groups.file.save_changes(|saved| {
             let groups = self.groups.state.read();
@@ -114,14 +114,14 @@ impl Broker {
         self.save_orders();
         self.note_revive_offsets();
         self.offsets.file.save_changes(|saved| {
-            let (commits, table) = {
+            let (commits, offsets) = {
                 let offsets = self.offsets.state.read();
-                (offsets.commits() > saved).then(|| (offsets.commits(), offsets.to_table()))
+                (offsets.commits() > saved).then(|| (offsets.commits(), offsets.snapshot()))
             }?;
             // Offsets on disk are not ahead of the log: a group would pass messages whose check points, or they
             // themselves, a power cut took.
             self.store.flush().ok()?;
-            Some((commits, table))
+            Some((commits, offsets.to_table()))
         });
         self.expressions.state.write().clean(self.clock.now_ms());
         self.expressions.file.save_changes(|saved| {

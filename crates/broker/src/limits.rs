@@ -13,7 +13,11 @@ pub const HOLD_SKIPPED_MAX: Duration = Duration::from_secs(5);
 
 /// Topics, made by hand or by sending: as many as one registration can tell nameservers of, whatever their names. Apache has
 /// no bound, and is forgotten by its nameservers at about as many.
-pub const TOPICS_MAX: usize = 100_000;
+pub const TOPICS_MAX: usize = 110_000;
+/// Changes of topics that are remembered one by one, so that nameservers need not be told of all topics again.
+pub const TOPIC_CHANGES_KEPT: usize = 1_024;
+/// A broker with more topics tells nameservers of those that changed; a stock broker's nameserver takes that as it is.
+pub const TOPICS_TOLD_WHOLE: usize = 1_000;
 /// A larger registration is compressed.
 pub const REGISTRATION_PLAIN_BYTES_MAX: usize = 1 << 20;
 /// No registration is larger, compressed: a nameserver reads frames of 16 MiB, header included.

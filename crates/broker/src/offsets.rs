@@ -1,6 +1,7 @@
 //! How far each group has consumed each queue: committed by clients (15, 11), asked for at their start (14).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use protocol::QueueOffset;
 use protocol::bodies::{ConsumerOffsets, DataVersion};
@@ -11,12 +12,15 @@ mod tests;
 /// Commits between two steps of the data version (Apache's consumerOffsetUpdateVersionStep).
 const VERSION_STEP: u64 = 500;
 
+type Queues = HashMap<i32, QueueOffset>;
+
 /// Committed offsets, by `topic@group` and queue id, as consumerOffset.json has them.
 #[derive(Default)]
 pub(crate) struct Offsets {
-    table: HashMap<String, HashMap<i32, QueueOffset>>,
+    /// Shared with snapshots: what changes while there is one is copied.
+    table: HashMap<Arc<str>, Arc<Queues>>,
     /// Where an operator set groups, until their next pull is told. Not kept over a restart, unlike the offsets themselves.
-    resets: HashMap<String, HashMap<i32, QueueOffset>>,
+    resets: HashMap<String, Queues>,
     version: DataVersion,
     /// Changes since the start.
     commits: u64,
@@ -35,7 +39,7 @@ impl Offsets {
         let table = file
             .offset_table
             .into_iter()
-            .map(|(key, queues)| (key, queues.into_iter().collect()))
+            .map(|(key, queues)| (key.into(), Arc::new(queues.into_iter().collect())))
             .collect();
         Offsets {
             table,
@@ -58,7 +62,7 @@ impl Offsets {
         if !self.resets.is_empty() && self.is_reset(&key, queue_id) {
             return false;
         }
-        let previous = self.table.entry(key).or_default().insert(queue_id, offset);
+        let previous = self.set(&key, queue_id, offset);
         if previous == Some(offset) {
             return true;
         }
@@ -74,6 +78,17 @@ impl Offsets {
         }
         self.changed(now_ms);
         true
+    }
+
+    fn set(&mut self, key: &str, queue_id: i32, offset: QueueOffset) -> Option<QueueOffset> {
+        match self.table.get_mut(key) {
+            Some(queues) => Arc::make_mut(queues).insert(queue_id, offset),
+            None => {
+                let queues = Queues::from([(queue_id, offset)]);
+                self.table.insert(key.into(), Arc::new(queues));
+                None
+            }
+        }
     }
 
     fn changed(&mut self, now_ms: i64) {
@@ -100,7 +115,7 @@ impl Offsets {
         let key = key(group, topic);
         let queues = self.resets.entry(key.clone()).or_default();
         queues.insert(queue_id, offset);
-        self.table.entry(key).or_default().insert(queue_id, offset);
+        self.set(&key, queue_id, offset);
         self.changed(now_ms);
     }
 
@@ -142,7 +157,10 @@ impl Offsets {
     }
 
     pub(crate) fn committed(&self, group: &str, topic: &str, queue_id: i32) -> Option<QueueOffset> {
-        self.table.get(&key(group, topic))?.get(&queue_id).copied()
+        self.table
+            .get(key(group, topic).as_str())?
+            .get(&queue_id)
+            .copied()
     }
 
     /// Moves offsets beyond the end of their queue back to it; returns how many. `end` knows no queues of topics that are gone.
@@ -150,7 +168,7 @@ impl Offsets {
         let mut lowered = 0;
         for (key, queues) in &mut self.table {
             let topic = key.split_once('@').map_or("", |(topic, _)| topic);
-            for (queue_id, offset) in queues {
+            for (queue_id, offset) in Arc::make_mut(queues) {
                 if let Some(end) = end(topic, *queue_id).filter(|end| *end < *offset) {
                     *offset = end;
                     lowered += 1;
@@ -166,15 +184,32 @@ impl Offsets {
         self.commits
     }
 
+    /// All offsets as they are now, to be written without the lock that guards this.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let queues = self.table.iter();
+        Snapshot {
+            version: self.version,
+            table: queues
+                .map(|(key, queues)| (key.clone(), queues.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// See [`Offsets::snapshot`].
+pub(crate) struct Snapshot {
+    version: DataVersion,
+    table: Vec<(Arc<str>, Arc<Queues>)>,
+}
+
+impl Snapshot {
     /// What consumerOffset.json holds.
     pub(crate) fn to_table(&self) -> ConsumerOffsets {
-        let queues = |queues: &HashMap<i32, QueueOffset>| {
-            queues.iter().map(|(id, offset)| (*id, *offset)).collect()
-        };
+        let queues = |queues: &Queues| queues.iter().map(|(id, offset)| (*id, *offset)).collect();
         let offset_table = self
             .table
             .iter()
-            .map(|(key, offsets)| (key.clone(), queues(offsets)))
+            .map(|(key, offsets)| (key.to_string(), queues(offsets)))
             .collect();
         ConsumerOffsets {
             data_version: self.version,

@@ -1,17 +1,32 @@
 //! Nameservers: every one is told of this broker and its topics, at once when topics change and every so often anyway.
+//!
+//! A registration (103) names all topics, and takes the nameserver a while where there are many. So while its connection
+//! lasts, a nameserver that has had one of more than [`limits::TOPICS_TOLD_WHOLE`] topics is told like this:
+//!
+//! | when | what | as stock brokers with |
+//! |---|---|---|
+//! | topics change | each of them (217), which costs as much as they do | enableSingleTopicRegister |
+//! | every period | the version of the topics (322), a sign of life too; all of them if the nameserver has another | forceRegister=false |
+//! | now and then | all of them, so that what was lost or changed in the nameserver comes back | - |
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::bodies::{KvTable, RegisterBrokerBody, TopicConfigWrapper};
+use protocol::bodies::{
+    DataVersion, KvTable, QueueData, RegisterBrokerBody, TopicConfig, TopicConfigTable,
+    TopicConfigWrapper, TopicRoute,
+};
 use protocol::codes::{request, response};
+use protocol::command::Header;
 use protocol::fastjson;
-use protocol::headers::nameserver::{RegisterBroker, UnregisterBroker};
+use protocol::headers::nameserver::{
+    QueryDataVersion, QueryDataVersionResponse, RegisterBroker, RegisterTopic, UnregisterBroker,
+};
 use protocol::record::crc31;
 use protocol::text::Text;
 use remoting::clock::monotonic;
-use remoting::{Body, Connection, Limits, NoRequests};
+use remoting::{Body, CallError, Connection, Limits, NoRequests, Reply};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
@@ -116,15 +131,23 @@ pub(crate) async fn run(broker: Arc<Broker>, index: usize, shutdown: impl Future
     let mut link = Link {
         address: &nameserver.address,
         connection: None,
+        known: None,
     };
     let keep_telling = async {
+        let mut due = monotonic();
         loop {
             let telling = *version.borrow_and_update();
-            let told = link.register(&broker).await;
+            let now = monotonic();
+            let told = match now >= due {
+                true => link.beat(&broker).await,
+                false => link.tell_changes(&broker).await,
+            };
+            if now >= due || told.is_err() {
+                due = monotonic() + broker.config.register_period;
+            }
             note(nameserver, told, telling);
-            let pause = monotonic() + broker.config.register_period;
             tokio::select! {
-                () = tokio::time::sleep_until(pause) => {}
+                () = tokio::time::sleep_until(due) => {}
                 // The registration keeps its own sender.
                 _ = version.changed() => {}
             }
@@ -166,7 +189,22 @@ fn note(nameserver: &Nameserver, told: Result<(), Cause>, version: u64) {
 struct Link<'a> {
     address: &'a str,
     connection: Option<Connection>,
+    /// What was told over this connection; `None`: the whole has to be told.
+    known: Option<Known>,
 }
+
+/// What a nameserver knows of the topics.
+struct Known {
+    /// All changes up to here.
+    changes: u64,
+    /// The version it was given with all topics.
+    version: DataVersion,
+    /// Signs of life since then.
+    beats: u32,
+}
+
+/// Every so many signs of life all topics are told.
+const BEATS_WITHOUT_TOPICS: u32 = 10;
 
 impl Link<'_> {
     async fn connect(&mut self) -> Result<&Connection, Cause> {
@@ -177,6 +215,7 @@ impl Link<'_> {
         {
             Some(connection) => connection,
             None => {
+                self.known = None;
                 let limits = Limits::default();
                 remoting::connect(self.address, Arc::new(NoRequests), &limits)
                     .await
@@ -186,11 +225,88 @@ impl Link<'_> {
         Ok(self.connection.insert(connection))
     }
 
+    /// Lets the nameserver know that the broker is there, and what it may have missed.
+    async fn beat(&mut self, broker: &Arc<Broker>) -> Result<(), Cause> {
+        self.connect().await?;
+        let (count, version) = {
+            let topics = broker.topics.state.read();
+            (topics.len(), topics.version())
+        };
+        match &mut self.known {
+            Some(known)
+                if count > limits::TOPICS_TOLD_WHOLE
+                    && known.version == version
+                    && known.beats < BEATS_WITHOUT_TOPICS =>
+            {
+                known.beats += 1;
+            }
+            _ => return self.register(broker).await,
+        }
+        let identity = &broker.identity;
+        let header = QueryDataVersion {
+            broker_name: Text::plain(&identity.broker),
+            broker_addr: Text::plain(&identity.advertised.text),
+            cluster_name: Text::plain(&identity.cluster),
+            broker_id: identity.broker_id,
+        };
+        let body = fastjson::to_vec(&version);
+        let reply = self
+            .call(broker, request::QUERY_DATA_VERSION, &header, body)
+            .await?;
+        let answer = reply.header::<QueryDataVersionResponse>();
+        match answer.map_err(Cause::other)?.changed {
+            true => self.register(broker).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Tells of the topics that have changed; of all if it is not known which, or if all are few.
+    async fn tell_changes(&mut self, broker: &Arc<Broker>) -> Result<(), Cause> {
+        self.connect().await?;
+        let changed = self.known.as_ref().and_then(|known| {
+            let topics = broker.topics.state.read();
+            let changed = topics.changed_since(known.changes)?;
+            (topics.len() > limits::TOPICS_TOLD_WHOLE).then(|| (topics.changes(), changed))
+        });
+        let Some((changes, changed)) = changed else {
+            return self.register(broker).await;
+        };
+        let timeout = broker.config.register_timeout;
+        let connection = self.connect().await?;
+        let calls: Vec<_> = changed
+            .iter()
+            .map(|config| {
+                let topic = Text::plain(&config.topic_name);
+                let body = fastjson::to_vec(&route(broker, config));
+                let header = RegisterTopic { topic };
+                connection.call(request::REGISTER_TOPIC_IN_NAMESRV, &header, body, timeout)
+            })
+            .collect();
+        for call in calls {
+            let answer = call.await;
+            self.good(answer)?;
+        }
+        if let Some(known) = &mut self.known {
+            known.changes = changes;
+        }
+        Ok(())
+    }
+
+    /// Tells of the broker and all its topics.
     async fn register(&mut self, broker: &Arc<Broker>) -> Result<(), Cause> {
         let told = broker.clone();
-        let encoding = move || encode(&body(&told), limits::REGISTRATION_BYTES_MAX);
+        let encoding = move || {
+            let (changes, body) = body(&told);
+            let version = body.topic_config_serialize_wrapper.data_version;
+            let known = Known {
+                changes,
+                version,
+                beats: 0,
+            };
+            encode(&body, limits::REGISTRATION_BYTES_MAX).map(|encoded| (known, encoded))
+        };
         let encoded = tokio::task::spawn_blocking(encoding).await;
-        let Encoded { body, compressed } = encoded.map_err(Cause::other)??;
+        let (known, Encoded { body, compressed }) = encoded.map_err(Cause::other)??;
         let identity = &broker.identity;
         let header = RegisterBroker {
             broker_name: Text::plain(&identity.broker),
@@ -204,24 +320,44 @@ impl Link<'_> {
             body_crc32: crc31(&body) as i32,
             zone_name: None,
         };
-        let timeout = broker.config.register_timeout;
-        let call = self
-            .connect()
-            .await?
-            .call(request::REGISTER_BROKER, &header, body, timeout);
-        let reply = match call.await {
-            Ok(reply) => reply,
-            Err(error) => {
-                self.connection = None;
-                return Err(Cause::other(error));
-            }
-        };
-        if reply.code != response::SUCCESS {
-            let remark = reply.remark.as_deref().unwrap_or("no remark");
-            return Err(Cause::Other(format!("code {}, {remark}", reply.code)));
-        }
+        let reply = self
+            .call(broker, request::REGISTER_BROKER, &header, body)
+            .await?;
+        // On this connection, be it a new one.
+        self.known = Some(known);
         take_ordered_topics(broker, reply.body());
         Ok(())
+    }
+
+    /// Asks, and takes only a success for an answer.
+    async fn call<'h>(
+        &mut self,
+        broker: &Broker,
+        code: i32,
+        header: &impl Header<'h>,
+        body: Vec<u8>,
+    ) -> Result<Reply, Cause> {
+        let timeout = broker.config.register_timeout;
+        let call = self.connect().await?.call(code, header, body, timeout);
+        let answer = call.await;
+        self.good(answer)
+    }
+
+    /// After anything else the nameserver is told all, over another connection if this one may be at fault.
+    fn good(&mut self, answer: Result<Reply, CallError>) -> Result<Reply, Cause> {
+        match answer {
+            Ok(reply) if reply.code == response::SUCCESS => Ok(reply),
+            Ok(reply) => {
+                self.known = None;
+                let remark = reply.remark.as_deref().unwrap_or("no remark");
+                Err(Cause::Other(format!("code {}, {remark}", reply.code)))
+            }
+            Err(error) => {
+                self.known = None;
+                self.connection = None;
+                Err(Cause::other(error))
+            }
+        }
     }
 
     /// Best effort: a nameserver that does not hear it forgets the broker by itself, later.
@@ -264,14 +400,21 @@ struct Encoded {
     compressed: bool,
 }
 
+/// What a topic takes in a plain registration at least.
+const PLAIN_TOPIC_BYTES_MIN: usize = 140;
+
 /// Plain, as stock brokers send it, while it is small: the compressed form says less of each topic.
 fn encode(registration: &RegisterBrokerBody, limit: usize) -> Result<Encoded, Cause> {
-    let body = registration.encode();
-    if body.len() <= limits::REGISTRATION_PLAIN_BYTES_MAX {
-        return Ok(Encoded {
-            body,
-            compressed: false,
-        });
+    let wrapper = &registration.topic_config_serialize_wrapper;
+    let bytes_min = wrapper.topic_config_table.len() * PLAIN_TOPIC_BYTES_MIN;
+    if bytes_min <= limits::REGISTRATION_PLAIN_BYTES_MAX {
+        let body = registration.encode();
+        if body.len() <= limits::REGISTRATION_PLAIN_BYTES_MAX {
+            return Ok(Encoded {
+                body,
+                compressed: false,
+            });
+        }
     }
     let body = registration.encode_compressed().map_err(Cause::other)?;
     if body.len() > limit {
@@ -290,16 +433,44 @@ fn encode(registration: &RegisterBrokerBody, limit: usize) -> Result<Encoded, Ca
     })
 }
 
-/// What nameservers are told: all topics, with no more permissions than the broker has.
-fn body(broker: &Broker) -> RegisterBrokerBody {
-    let mut topics = broker.topics.state.read().to_table();
+/// The permissions of a topic as nameservers are told: no more than the broker has.
+fn allowed_perm(broker: &Broker, perm: i32) -> i32 {
     let allowed = broker.config.broker_permission;
-    if allowed & perm::READ == 0 || allowed & perm::WRITE == 0 {
-        topics
-            .topic_config_table
-            .values_mut()
-            .for_each(|config| config.perm &= allowed);
+    match allowed & perm::READ == 0 || allowed & perm::WRITE == 0 {
+        true => perm & allowed,
+        false => perm,
     }
+}
+
+/// What nameservers are told of one topic.
+fn route(broker: &Broker, config: &TopicConfig) -> TopicRoute {
+    TopicRoute {
+        queue_datas: vec![QueueData {
+            broker_name: broker.identity.broker.clone(),
+            perm: allowed_perm(broker, config.perm),
+            read_queue_nums: config.read_queue_nums,
+            topic_sys_flag: config.topic_sys_flag,
+            write_queue_nums: config.write_queue_nums,
+        }],
+        ..TopicRoute::default()
+    }
+}
+
+/// What nameservers are told of all topics, and the changes that are in it.
+fn body(broker: &Broker) -> (u64, RegisterBrokerBody) {
+    let (changes, topics) = {
+        let topics = broker.topics.state.read();
+        (topics.changes(), topics.snapshot())
+    };
+    let mut topics = topics.to_table();
+    for config in topics.topic_config_table.values_mut() {
+        config.perm = allowed_perm(broker, config.perm);
+    }
+    let body = registration(topics);
+    (changes, body)
+}
+
+fn registration(topics: TopicConfigTable) -> RegisterBrokerBody {
     RegisterBrokerBody {
         topic_config_serialize_wrapper: TopicConfigWrapper {
             data_version: topics.data_version,

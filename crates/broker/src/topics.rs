@@ -1,12 +1,17 @@
 //! The topics of this broker: those it is born with, those that sending or consuming creates, and topics.json.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::{HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use protocol::bodies::{DataVersion, TopicConfig, TopicConfigTable};
 
+use self::snapshot::Snapshot;
+
 use crate::limits;
 
+pub(crate) mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -132,14 +137,17 @@ pub(crate) enum NotCreated {
 
 /// Topic configurations by name. Reading takes an [`Arc`]; a change puts a new one in its place.
 pub(crate) struct Topics {
-    table: HashMap<String, Topic>,
+    table: HashSet<Topic>,
     version: DataVersion,
     /// Changes since the start.
     changes: u64,
+    /// The newest changes, each the one after the one before, up to `changes`: whoever knows the topics as they were
+    /// before these need not be told of all again.
+    recent: VecDeque<Arc<TopicConfig>>,
     auto_create: bool,
 }
 
-/// A topic as it is since that many changes: saved when they are.
+/// A topic as it is since that many changes: saved when they are. One is found by its name, which is kept once.
 struct Topic {
     config: Arc<TopicConfig>,
     since: u64,
@@ -154,6 +162,26 @@ impl Topic {
         }
     }
 }
+
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        &self.config.topic_name
+    }
+}
+
+impl Hash for Topic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.config.topic_name.as_str().hash(state);
+    }
+}
+
+impl PartialEq for Topic {
+    fn eq(&self, other: &Topic) -> bool {
+        self.config.topic_name == other.config.topic_name
+    }
+}
+
+impl Eq for Topic {}
 
 fn config(name: &str, queues: i32, perm: i32) -> TopicConfig {
     TopicConfig {
@@ -194,25 +222,26 @@ impl Topics {
         if let Some(topic) = boot.trace_topic {
             configs.push(config(topic, 1, READ_WRITE));
         }
-        let table = configs
-            .into_iter()
-            .map(|config| (config.topic_name.clone(), Topic::old(config)))
-            .collect();
         Topics {
-            table,
+            table: configs.into_iter().map(Topic::old).collect(),
             version: DataVersion::default(),
             changes: 0,
+            recent: VecDeque::new(),
             auto_create: boot.auto_create,
         }
     }
 
     /// Lays topics.json over the boot topics: what was changed by hand survives a restart.
     pub(crate) fn load(&mut self, file: TopicConfigTable) {
-        self.table.extend(
-            file.topic_config_table
-                .into_iter()
-                .map(|(name, config)| (name, Topic::old(config))),
-        );
+        self.table.reserve(file.topic_config_table.len());
+        for (name, config) in file.topic_config_table {
+            // As everywhere the key counts.
+            let config = TopicConfig {
+                topic_name: name,
+                ..config
+            };
+            self.table.replace(Topic::old(config));
+        }
         self.version = file.data_version;
     }
 
@@ -231,16 +260,25 @@ impl Topics {
         self.changes
     }
 
-    /// What topics.json holds and what nameservers are told.
-    pub(crate) fn to_table(&self) -> TopicConfigTable {
-        TopicConfigTable {
-            topic_config_table: self
-                .table
-                .iter()
-                .map(|(name, topic)| (name.clone(), (*topic.config).clone()))
-                .collect(),
-            data_version: self.version,
-        }
+    /// All topics and their version, to be written or told without the lock that guards this.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let configs = self.table.iter().map(|topic| topic.config.clone());
+        Snapshot::new(self.version, configs.collect())
+    }
+
+    /// What has changed since there were so many changes; `None` if that is too long ago.
+    pub(crate) fn changed_since(&self, changes: u64) -> Option<Vec<Arc<TopicConfig>>> {
+        let count = usize::try_from(self.changes.checked_sub(changes)?).ok()?;
+        let before = self.recent.len().checked_sub(count)?;
+        Some(self.recent.range(before..).cloned().collect())
+    }
+
+    pub(crate) fn version(&self) -> DataVersion {
+        self.version
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
     }
 
     /// A topic made by sending to it, in the image of `template` (normally [`AUTO_CREATE`]).
@@ -311,34 +349,36 @@ impl Topics {
     ) -> bool {
         let mut changed = false;
         for topic in topics {
-            let known = self.table.get_mut(topic);
-            if let Some(topic) = known.filter(|topic| !topic.config.order) {
-                Arc::make_mut(&mut topic.config).order = true;
+            let known = self.find(topic).filter(|config| !config.order);
+            if let Some(config) = known.cloned() {
+                let config = TopicConfig {
+                    order: true,
+                    ..(*config).clone()
+                };
+                self.put(Arc::new(config), now_ms);
                 changed = true;
             }
-        }
-        if changed {
-            self.change(now_ms);
         }
         changed
     }
 
     fn insert(&mut self, config: TopicConfig, now_ms: i64) -> Result<Arc<TopicConfig>, NotCreated> {
-        if self.table.len() >= limits::TOPICS_MAX && !self.table.contains_key(&config.topic_name) {
+        if self.table.len() >= limits::TOPICS_MAX && self.find(&config.topic_name).is_none() {
             return Err(NotCreated::TooMany);
         }
         let config = Arc::new(config);
-        let topic = Topic {
-            config: config.clone(),
-            since: self.change(now_ms),
-        };
-        self.table.insert(config.topic_name.clone(), topic);
+        self.put(config.clone(), now_ms);
         Ok(config)
     }
 
-    fn change(&mut self, now_ms: i64) -> u64 {
+    fn put(&mut self, config: Arc<TopicConfig>, now_ms: i64) {
         self.version = self.version.next(now_ms);
         self.changes += 1;
-        self.changes
+        self.recent.push_back(config.clone());
+        if self.recent.len() > limits::TOPIC_CHANGES_KEPT {
+            self.recent.pop_front();
+        }
+        let since = self.changes;
+        self.table.replace(Topic { config, since });
     }
 }

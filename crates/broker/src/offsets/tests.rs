@@ -25,7 +25,7 @@ fn only_changes_count_and_what_is_written_comes_back() {
     let mut offsets = Offsets::default();
     offsets.commit("G", "Orders", 3, QueueOffset(42), 0);
     assert_eq!(offsets.commits(), 1);
-    let file = offsets.to_table();
+    let file = offsets.snapshot().to_table();
     assert_eq!(file.offset_table["Orders@G"][&3], QueueOffset(42));
     offsets.commit("G", "Orders", 3, QueueOffset(42), 0);
     assert_eq!(offsets.commits(), 1, "nothing moved");
@@ -67,7 +67,7 @@ fn a_reset_holds_until_a_pull_has_taken_it() {
     assert_eq!(offsets.take_reset("G", "T", 1), Some(QueueOffset(5)));
     assert!(!offsets.has_resets());
     // What is saved is where the group goes on, told or not.
-    let saved = offsets.to_table();
+    let saved = offsets.snapshot().to_table();
     let queues = saved.offset_table["T@G"].values();
     assert_eq!(
         queues.map(|offset| offset.0).collect::<Vec<_>>(),

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use protocol::bodies::{RegisterBrokerBody, TopicConfig};
-use protocol::codes::request::{REGISTER_BROKER, UNREGISTER_BROKER};
+use protocol::bodies::{DataVersion, RegisterBrokerBody, TopicConfig, TopicRoute};
+use protocol::codes::request::{
+    QUERY_DATA_VERSION, REGISTER_BROKER, REGISTER_TOPIC_IN_NAMESRV, UNREGISTER_BROKER,
+};
 use protocol::command::NoHeader;
-use protocol::headers::nameserver::RegisterBroker;
+use protocol::fastjson;
+use protocol::headers::nameserver::{QueryDataVersionResponse, RegisterBroker, RegisterTopic};
 use protocol::record::crc31;
 use remoting::{Body, Limits, Peer, Request, Server, Service};
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +24,14 @@ use crate::testing::{Fixture, send};
 /// What a nameserver heard.
 #[derive(Debug)]
 enum Heard {
-    Registered { addr: String, topics: Vec<String> },
+    Registered {
+        addr: String,
+        topics: Vec<String>,
+    },
+    /// One topic, and its queues and permissions.
+    Topic(String, i32, i32),
+    /// A sign of life.
+    Version(DataVersion),
     Unregistered,
 }
 
@@ -35,6 +45,8 @@ struct Nameserver {
 struct Ear {
     said: mpsc::Sender<Heard>,
     answer: Mutex<Vec<u8>>,
+    /// Of the last registration.
+    version: Mutex<Option<DataVersion>>,
 }
 
 impl Service for Ear {
@@ -55,6 +67,7 @@ impl Service for Ear {
                         }
                     };
                     let body = body.unwrap();
+                    *self.version.lock() = Some(body.topic_config_serialize_wrapper.data_version);
                     let topics = body
                         .topic_config_serialize_wrapper
                         .topic_config_table
@@ -64,6 +77,26 @@ impl Service for Ear {
                         addr: header.broker_addr.to_str().into_owned(),
                         topics,
                     }
+                }
+                REGISTER_TOPIC_IN_NAMESRV => {
+                    let header: RegisterTopic<'_> = request.header().unwrap();
+                    let route: TopicRoute = fastjson::from_slice(request.body()).unwrap();
+                    let [queue] = &route.queue_datas[..] else {
+                        panic!("{route:?}")
+                    };
+                    assert_eq!(queue.broker_name, "broker-a");
+                    Heard::Topic(
+                        header.topic.to_str().into_owned(),
+                        queue.write_queue_nums,
+                        queue.perm,
+                    )
+                }
+                QUERY_DATA_VERSION => {
+                    let theirs = fastjson::from_slice(request.body()).unwrap();
+                    let changed = *self.version.lock() != Some(theirs);
+                    self.said.try_send(Heard::Version(theirs)).unwrap();
+                    request.reply(0, None, &QueryDataVersionResponse { changed }, Body::None);
+                    continue;
                 }
                 UNREGISTER_BROKER => Heard::Unregistered,
                 other => panic!("code {other}"),
@@ -95,6 +128,7 @@ impl Nameserver {
         let ear = Arc::new(Ear {
             said,
             answer: Mutex::new(answer.as_bytes().to_vec()),
+            version: Mutex::default(),
         });
         let task = tokio::spawn(server.run(ear, async {
             let _ = stopped.await;
@@ -245,10 +279,19 @@ fn as_many_topics_as_there_may_be_fit_a_registration() {
     let limit = encoded.body.len() - 1;
     let error = encode(&registration, limit).err().unwrap().to_string();
     assert!(
-        error.starts_with("the registration of 100000 topics takes")
+        error.starts_with("the registration of 110000 topics takes")
             && error.contains(&format!("a frame holds {limit}")),
         "{error}"
     );
+}
+
+/// Makes them behind the back of the nameservers.
+fn make_topics(fixture: &Fixture, count: usize) {
+    let mut topics = fixture.broker().topics.state.write();
+    for number in 0..count {
+        let created = topics.create(&format!("Topic{number}"), 8, false, 0, 0);
+        created.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -256,13 +299,74 @@ async fn many_topics_are_told_compressed() {
     let mut nameserver = Nameserver::start(anywhere(), "");
     let fixture = broker_with(&[&nameserver], HOUR).await;
     nameserver.topics().await;
-    for number in 0..10_000 {
-        let mut topics = fixture.broker().topics.state.write();
-        let created = topics.create(&format!("Topic{number}"), 8, false, 0, 0);
-        created.unwrap();
-    }
+    make_topics(&fixture, 10_000);
     fixture.broker().topics_changed();
     assert!(nameserver.topics().await.len() > 10_000);
     fixture.stop().await;
     nameserver.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_topics_those_that_changed_are_told_one_by_one() {
+    let mut nameserver = Nameserver::start(anywhere(), "");
+    let fixture = broker_with(&[&nameserver], HOUR).await;
+    nameserver.topics().await;
+    make_topics(&fixture, 2_000);
+    fixture.broker().topics_changed();
+    assert!(nameserver.topics().await.len() > 2_000);
+    let client = fixture.client().await;
+    send(&client, 0, "t", "x").await;
+    let heard = nameserver.heard.try_recv();
+    let heard = heard.expect("told before the producer was answered");
+    assert!(
+        matches!(&heard, Heard::Topic(topic, 4, 6) if topic == "Orders"),
+        "{heard:?}"
+    );
+    drop(client);
+    fixture.stop().await;
+    let heard = nameserver.next().await;
+    assert!(matches!(heard, Heard::Unregistered), "once: {heard:?}");
+    nameserver.stop().await;
+}
+
+/// The version is a sign of life. A nameserver that has another one, because it is new or because topics came one by one,
+/// is told all; so is one whose connection was lost.
+#[tokio::test]
+async fn of_many_topics_the_version_is_told_while_it_is_the_same() {
+    let mut nameserver = Nameserver::start(anywhere(), "");
+    let addr = nameserver.addr;
+    let fixture = broker_with(&[&nameserver], Duration::from_millis(50)).await;
+    make_topics(&fixture, 2_000);
+    while nameserver.topics().await.len() < 2_000 {}
+    let version = fixture.broker().topics.state.read().version();
+    for _ in 0..3 {
+        let heard = nameserver.next().await;
+        assert!(
+            matches!(heard, Heard::Version(told) if told == version),
+            "{heard:?}"
+        );
+    }
+    let client = fixture.client().await;
+    send(&client, 0, "t", "x").await;
+    loop {
+        match nameserver.next().await {
+            Heard::Registered { topics, .. } => {
+                assert!(topics.contains(&"Orders".to_owned()));
+                break;
+            }
+            Heard::Topic(topic, ..) => assert_eq!(topic, "Orders"),
+            Heard::Version(told) => assert_eq!(told, version),
+            Heard::Unregistered => panic!("unregistered"),
+        }
+    }
+    nameserver.stop().await;
+    let mut back = Nameserver::start(addr, "");
+    let heard = back.next().await;
+    assert!(
+        matches!(&heard, Heard::Registered { topics, .. } if topics.len() > 2_000),
+        "{heard:?}"
+    );
+    drop(client);
+    fixture.stop().await;
+    back.stop().await;
 }

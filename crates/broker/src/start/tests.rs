@@ -273,7 +273,7 @@ async fn offsets_beyond_what_a_power_cut_left_go_back_to_it() {
     // As Apache's broker saves them: Skylark's flushes the log first.
     broker.offsets.file.save_changes(|_| {
         let offsets = broker.offsets.state.read();
-        Some((offsets.commits(), offsets.to_table()))
+        Some((offsets.commits(), offsets.snapshot().to_table()))
     });
     let after = fixture.sim.crash(CrashKeep::None);
     fixture.stop().await;

@@ -1,5 +1,7 @@
 //! Topics: those of the start, those made later, what the file changes.
 
+use crate::limits;
+
 use super::{Boot, NotCreated, RETRY_PREFIX, Topics, perm};
 
 fn topics(auto_create: bool) -> Topics {
@@ -43,7 +45,7 @@ fn a_broker_is_born_with_apaches_topics() {
             "{topic}"
         );
     }
-    assert_eq!(topics.to_table().topic_config_table.len(), 13);
+    assert_eq!(topics.len(), 13);
 }
 
 #[test]
@@ -65,7 +67,7 @@ fn a_new_topic_is_like_its_template_with_no_more_queues_than_wanted() {
             "{template}"
         );
         assert_eq!(
-            topics.to_table().data_version.counter,
+            topics.snapshot().to_table().data_version.counter,
             i64::from(expected.is_some())
         );
     }
@@ -80,7 +82,7 @@ fn a_new_topic_is_like_its_template_with_no_more_queues_than_wanted() {
 
 #[test]
 fn where_topics_are_not_made_by_sending_even_an_old_template_does_not_help() {
-    let with_template = topics(true).to_table();
+    let with_template = topics(true).snapshot().to_table();
     let mut topics = topics(false);
     topics.load(with_template);
     assert!(topics.find("TBW102").is_some());
@@ -95,12 +97,55 @@ fn the_brokers_own_topics_follow_whether_their_group_is_ordered() {
     let mut topics = topics(true);
     let retry = format!("{RETRY_PREFIX}g");
     assert!(!topics.create(&retry, 1, false, 0, 7).unwrap().order);
-    assert_eq!(topics.to_table().data_version.counter, 1);
+    assert_eq!(topics.snapshot().to_table().data_version.counter, 1);
     assert!(topics.create(&retry, 1, true, 0, 8).unwrap().order);
     assert!(topics.create(&retry, 1, true, 0, 9).unwrap().order);
-    assert_eq!(topics.to_table().data_version.counter, 2);
+    assert_eq!(topics.snapshot().to_table().data_version.counter, 2);
 
     assert!(topics.mark_ordered(["b", "nothing"].into_iter(), 10));
     assert!(!topics.mark_ordered(["b", "nothing"].into_iter(), 11));
     assert!(topics.find("b").unwrap().order);
+}
+
+#[test]
+fn what_changed_is_known_for_a_while() {
+    let names = |topics: &Topics, since| {
+        let changed = topics.changed_since(since)?;
+        let names = changed.iter().map(|config| config.topic_name.clone());
+        Some(names.collect::<Vec<_>>())
+    };
+    let mut topics = topics(true);
+    assert_eq!(names(&topics, 0), Some(vec![]));
+    for name in ["A", "B", "C"] {
+        topics.create(name, 1, false, 0, 7).unwrap();
+    }
+    topics.create("B", 1, true, 0, 7).unwrap();
+    assert_eq!(
+        names(&topics, 2),
+        Some(vec!["C".to_owned(), "B".to_owned()])
+    );
+    assert!(topics.changed_since(2).unwrap()[1].order);
+    assert_eq!(names(&topics, 4), Some(vec![]));
+    assert_eq!(names(&topics, 5), None, "nobody knows what is to come");
+    for number in 0..limits::TOPIC_CHANGES_KEPT {
+        topics
+            .create(&format!("T{number}"), 1, false, 0, 7)
+            .unwrap();
+    }
+    assert_eq!(names(&topics, 3), None);
+    assert_eq!(names(&topics, 4).unwrap().len(), limits::TOPIC_CHANGES_KEPT);
+}
+
+#[test]
+fn a_snapshot_is_written_like_the_table() {
+    let mut topics = topics(true);
+    topics.create("A", 1, true, 0, 7).unwrap();
+    let snapshot = topics.snapshot();
+    let table = snapshot.to_table();
+    assert_eq!(
+        protocol::fastjson::to_vec_pretty(&snapshot),
+        protocol::fastjson::to_vec_pretty(&table)
+    );
+    assert_eq!(table.topic_config_table.len(), topics.len());
+    assert_eq!(table.data_version, topics.version());
 }
