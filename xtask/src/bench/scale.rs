@@ -6,6 +6,7 @@ use super::server::Programs;
 use super::{Options, machine};
 use crate::shell::{root, target};
 
+mod topics;
 mod traffic;
 
 pub(super) fn measure(options: &Options) -> Result<()> {
@@ -13,15 +14,16 @@ pub(super) fn measure(options: &Options) -> Result<()> {
     let scratch = tempfile::Builder::new()
         .prefix("scale-")
         .tempdir_in(target())?;
+    let topics = topics::measure(&programs, scratch.path(), &options.only, options.short)?;
     let traffic = traffic::measure(&programs, scratch.path(), &options.only, options.short)?;
     let machine = machine::describe(root());
     if options.json {
         println!(
             "{:#}",
-            json!({ "machine": machine, "traffic": traffic.json() })
+            json!({ "machine": machine, "topics": topics.json(), "traffic": traffic.json() })
         );
     } else {
-        print!("\n{machine}\n\n{}", traffic.text());
+        print!("\n{machine}\n\n{}\n{}", topics.text(), traffic.text());
     }
     Ok(())
 }

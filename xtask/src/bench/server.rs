@@ -83,6 +83,18 @@ pub(super) struct RunningLoad {
 }
 
 impl RunningLoad {
+    /// Whether it has ended by itself.
+    pub(super) fn is_over(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Ends it, and forgets what it did.
+    pub(super) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Waits for its end; returns its report.
     pub(super) fn report(self, server: &Server) -> Result<Value> {
         let output = self.child.wait_with_output()?;
