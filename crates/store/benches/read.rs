@@ -9,7 +9,7 @@ use divan::counter::ItemsCount;
 use protocol::QueueOffset;
 use store::{ReadLimits, ReadStatus};
 
-use shared::{Bench, NOW_MS};
+use shared::{Bench, NOW_MS, TOPIC};
 
 #[global_allocator]
 static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -55,13 +55,14 @@ fn filled(body: usize) -> Bench {
 
 fn read(bencher: Bencher<'_, '_>, bench: &Bench) {
     let limits = ReadLimits::default();
+    let queue = bench.store.queue(TOPIC, 0).expect("it has messages");
     let mut from = 0;
     bencher
         .counter(ItemsCount::new(AT_ONCE as usize))
         .bench_local(|| {
             let offset = QueueOffset(from);
             from = (from + AT_ONCE) % MESSAGES;
-            let read = bench.store.read(&bench.queue, offset, &limits, |_| true);
+            let read = bench.store.read(&queue, offset, &limits, |_| true);
             let read = read.expect("the files can be read");
             assert_eq!(read.status, ReadStatus::Found);
             assert_eq!(read.records.len(), AT_ONCE as usize);

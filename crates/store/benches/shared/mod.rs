@@ -2,22 +2,21 @@
 #![expect(clippy::expect_used, reason = "a bench")]
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use protocol::record::Record;
 use protocol::{LogOffset, QueueOffset};
-use store::{Batch, Config, Disk, EntryTag, Queue, Store};
+use store::{Batch, Config, Disk, EntryTag, Store};
 use tempfile::TempDir;
 
 /// As the Java client sends them.
 const PROPERTIES: &[u8] =
     b"UNIQ_KEY\x017F00000153C05E4B2D8A5C1D0A9B3F7E\x02WAIT\x01true\x02TAGS\x01TagA\x02";
+pub(crate) const TOPIC: &str = "Orders";
 pub(crate) const NOW_MS: i64 = 1_795_348_800_000;
 
-/// An open store with one queue, in a directory that goes with it.
+/// An open store, in a directory that goes with it.
 pub(crate) struct Bench {
     pub(crate) store: Store,
-    pub(crate) queue: Arc<Queue>,
     body: Vec<u8>,
     _home: TempDir,
 }
@@ -33,10 +32,8 @@ impl Bench {
             ..Config::new(home.path())
         };
         let (store, _) = Store::open(config, Disk::Os).expect("the store opens");
-        let queue = store.queue_or_create("Orders", 0).expect("a name");
         Bench {
             store,
-            queue,
             body: vec![b'.'; body_bytes],
             _home: home,
         }
@@ -58,12 +55,12 @@ impl Bench {
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: &self.body,
-            topic: "Orders",
+            topic: TOPIC,
             properties: PROPERTIES,
         };
         let mut batch = Batch::with_capacity(count * (self.body.len() + 200));
         for _ in 0..count {
-            let pushed = batch.push(&self.queue, &record, EntryTag::Code(0));
+            let pushed = batch.push(&self.store, &record, EntryTag::Code(0));
             pushed.expect("it fits a record");
         }
         batch
