@@ -89,7 +89,7 @@ impl RegisterBrokerBody {
 
     /// Writes it compressed.
     pub fn encode_compressed(&self) -> std::io::Result<Vec<u8>> {
-        let mut out = ZlibEncoder::new(Vec::new(), Compression::best());
+        let mut out = ZlibEncoder::new(Vec::new(), Compression::default());
         let wrapper = &self.topic_config_serialize_wrapper;
         put_part(&mut out, &fastjson::to_vec(&wrapper.data_version))?;
         let topics = &wrapper.topic_config_table;
