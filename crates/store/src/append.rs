@@ -103,6 +103,7 @@ struct Part {
 impl Store {
     /// Appends a batch with one write (two where a file ends) and empties it. With async flush
     /// its messages are visible to consumers when this returns. On an error nothing has changed.
+    /// `now_ms` is by the same clock for all callers.
     pub fn append(&self, batch: &mut Batch, now_ms: i64) -> Result<Appended, AppendError> {
         let limit = limits::BATCH_BYTES_MAX;
         if batch.bytes() > limit {
