@@ -23,8 +23,6 @@ pub(crate) struct Writer {
     pub(crate) end: i64,
     /// Store time of the last record: the next one's is not smaller.
     pub(crate) last_ms: i64,
-    /// Store time of the first record that no flush has taken up yet; 0 if there is none.
-    pub(crate) unflushed_since_ms: i64,
     /// A failed write may have left bytes up to here. They are wiped before the next one, or
     /// after a crash they could come back as messages.
     pub(crate) scar_end: i64,
@@ -61,7 +59,7 @@ pub enum AppendError {
     Busy {
         /// "write" or "sync".
         what: &'static str,
-        /// Since it began, or since the first message that waits for it was stored.
+        /// Since it began, or was first seen.
         for_ms: i64,
         /// Bytes of the log that are not durable.
         waiting: i64,
@@ -137,9 +135,6 @@ impl Store {
             .map_or(writer.end, |part| part.at + part.bytes as i64);
         writer.end = end;
         writer.last_ms = store_timestamp;
-        if writer.unflushed_since_ms == 0 {
-            writer.unflushed_since_ms = store_timestamp;
-        }
         self.keep(parts, batch);
         self.log.set_end(end);
         self.enter_queues(batch, &starts, &entries, end, store_timestamp);

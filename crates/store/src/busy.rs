@@ -12,9 +12,11 @@ use crate::limits;
 #[cfg(test)]
 mod tests;
 
-/// Since when something is under way; 0 if nothing is.
+/// Since when something is under way; 0 if nothing is, [`UNSEEN`] until somebody with a clock comes by.
 #[derive(Debug, Default)]
 pub(crate) struct Since(AtomicI64);
+
+const UNSEEN: i64 = i64::MIN;
 
 /// It is under way until this is dropped.
 pub(crate) struct UnderWay<'a>(&'a Since);
@@ -25,9 +27,21 @@ impl Since {
         UnderWay(self)
     }
 
+    /// At a time that is not known. It counts from when an append first sees it.
+    pub(crate) fn begin_unseen(&self) -> UnderWay<'_> {
+        self.begin(UNSEEN)
+    }
+
     /// For how long already, if that is too long.
     fn too_long(&self, now_ms: i64) -> Option<i64> {
         let since_ms = self.0.load(Ordering::Relaxed);
+        if since_ms == UNSEEN {
+            // Fails if it has ended.
+            let _ = self
+                .0
+                .compare_exchange(UNSEEN, now_ms, Ordering::Relaxed, Ordering::Relaxed);
+            return None;
+        }
         let for_ms = now_ms.saturating_sub(since_ms);
         (since_ms != 0 && for_ms >= limits::BUSY_MS).then_some(for_ms)
     }

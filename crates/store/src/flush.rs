@@ -89,20 +89,22 @@ impl Store {
     }
 
     fn flush_as(&self, flushed: &mut Flushed) -> Result<LogOffset, FlushError> {
-        let (end, last_ms, since_ms) = {
-            let mut writer = self.writer.lock();
+        let (end, last_ms) = {
+            let writer = self.writer.lock();
             if writer.sealed {
                 return Err(crate::Sealed.into());
             }
-            let since_ms = std::mem::take(&mut writer.unflushed_since_ms);
-            (writer.end, writer.last_ms, since_ms)
+            (writer.end, writer.last_ms)
         };
         let durable = self.durable.at();
         if end == durable {
             return Ok(LogOffset(end));
         }
-        let _under_way = self.syncing_since.begin(since_ms);
-        if let Err(error) = self.log.sync(durable, end) {
+        let under_way = self.syncing_since.begin_unseen();
+        let synced = self.log.sync(durable, end);
+        // Before anybody is woken by it: whoever appends then waits for another one.
+        drop(under_way);
+        if let Err(error) = synced {
             self.seal(&mut self.writer.lock());
             return Err(FlushError::Io(error));
         }

@@ -40,7 +40,7 @@ pub struct Store {
     pub(crate) durable: Watermark,
     /// Held during a flush: one at a time.
     pub(crate) flushing: Mutex<Flushed>,
-    /// The first message that the sync under way makes durable was stored.
+    /// A sync of the log is under way.
     pub(crate) syncing_since: Since,
     pub(crate) hidden: Hidden,
     pub(crate) table: Table,
@@ -155,7 +155,6 @@ impl Store {
             writer: Mutex::new(Writer {
                 end: recovered.end,
                 last_ms: recovered.last_ms,
-                unflushed_since_ms: 0,
                 scar_end: 0,
                 sealed: false,
             }),
