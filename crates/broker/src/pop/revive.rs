@@ -384,7 +384,7 @@ impl Broker {
 
 #[cfg(test)]
 impl Broker {
-    /// Completes when nothing is due.
+    /// Completes when nothing is due, and what came back can be popped.
     pub(crate) async fn revived(&self) {
         loop {
             let now_ms = self.clock.now_ms();
@@ -396,9 +396,14 @@ impl Broker {
                     || checkpoints.is_reviving()
             };
             if !due {
-                return;
+                break;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // With sync flush what came back is not seen before it is durable.
+        if self.config.store.sync_flush {
+            let end = self.store.log_end();
+            assert!(self.store.durable().reached(end.0).await.is_ok());
         }
     }
 }
