@@ -7,7 +7,7 @@ use chrono::{Local, TimeZone};
 use protocol::LogOffset;
 use remoting::clock::Clock;
 use store::{FlushError, LocalTime};
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::Handle;
 
 use crate::broker::Broker;
 
@@ -49,14 +49,14 @@ impl Broker {
         }
     }
 
-    /// Makes what was appended durable on this worker of the runtime, which hands its other tasks over meanwhile. False if it
-    /// is not durable: somebody else is flushing, flushing failed, or the runtime has this thread only.
+    /// Makes what was appended durable on this worker of the runtime, if there is another one that goes on meanwhile: only one
+    /// flushes at a time. False if it is not durable.
     pub(crate) fn flush_here(&self) -> bool {
-        if Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
+        if Handle::current().metrics().num_workers() < 2 {
             return false;
         }
         let end = self.store.log_end();
-        if let Some(flushed) = tokio::task::block_in_place(|| self.store.try_flush()) {
+        if let Some(flushed) = self.store.try_flush() {
             Self::report_flush(flushed);
         }
         let durable = self.store.durable().at() >= end.0;
