@@ -36,6 +36,8 @@ pub(crate) struct Groups {
     /// The file as loaded: what this build does not interpret is written back untouched.
     file: SubscriptionGroupTable,
     table: HashMap<String, Arc<SubscriptionGroup>>,
+    /// Those made since the start: how many changes must be saved for them to be there after a restart.
+    made: HashMap<String, u64>,
     /// Changes since the start.
     changes: u64,
     auto_create: bool,
@@ -54,6 +56,7 @@ impl Groups {
         Groups {
             file: SubscriptionGroupTable::default(),
             table: BOOT.iter().map(group).collect(),
+            made: HashMap::new(),
             changes: 0,
             auto_create,
         }
@@ -90,7 +93,13 @@ impl Groups {
         self.table.insert(group.to_owned(), config.clone());
         self.file.data_version = self.file.data_version.next(now_ms);
         self.changes += 1;
+        self.made.insert(group.to_owned(), self.changes);
         Some(config)
+    }
+
+    /// The number of changes that must be saved for the group to be there after a restart.
+    pub(crate) fn since(&self, group: &str) -> u64 {
+        self.made.get(group).copied().unwrap_or(0)
     }
 
     /// Changes since the start.

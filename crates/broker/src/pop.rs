@@ -198,6 +198,7 @@ impl Broker {
     /// Takes messages for a consumer; waits for some as long as it agreed to.
     pub(crate) async fn pop(self: Arc<Self>, request: PopRequest) -> Result<Popped, Refusal> {
         let config = self.check_pop(&request)?;
+        self.have_group(&request.group).await?;
         let filter = match request.expression.is_empty() {
             true => Filter::all(),
             false => filter::of_request(
@@ -231,6 +232,16 @@ impl Broker {
             })?;
         }
         Ok(popped)
+    }
+
+    /// The group will be there after a crash: a check point of a group that is not there brings nothing back.
+    async fn have_group(&self, group: &str) -> Result<(), Refusal> {
+        let since = self.groups.state.read().since(group);
+        if self.groups.file.is_saved(since) || self.groups.file.saved(since).await {
+            return Ok(());
+        }
+        let remark = format!("subscription group [{group}] could not be saved");
+        Err(Refusal::new(response::SERVICE_NOT_AVAILABLE, remark))
     }
 
     /// Tells a consumer whether there are messages; waits for one as long as it agreed to.

@@ -99,3 +99,37 @@ async fn fewer_revive_queues_lose_nothing() {
     assert_eq!(bodies(&POP.now(&client).await), ["1", "2", "3"]);
     fixture.stop().await;
 }
+
+/// A group's first pop takes nothing before the group is saved: the reviver gives up what belongs to no group.
+#[tokio::test]
+async fn check_points_are_of_groups_that_a_crash_leaves() {
+    let (fixture, client) = super::with_messages(&["1"]).await;
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (holding, held) = std::sync::mpsc::channel();
+    let broker = fixture.running.broker().clone();
+    let slow = std::thread::spawn(move || {
+        let _groups = broker.groups.file.hold_up();
+        holding.send(()).expect("it waits");
+        released.recv().expect("it ends");
+    });
+    held.recv().expect("it holds");
+    let popping = tokio::spawn(async move { POP.now(&client).await });
+    while fixture.broker().groups.state.read().find("g").is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let early = fixture.sim.crash(CrashKeep::All);
+    release.send(()).expect("it waits");
+    slow.join().expect("it ends");
+    assert_eq!(bodies(&popping.await.expect("it ends")), ["1"]);
+    let late = fixture.sim.crash(CrashKeep::All);
+    fixture.stop().await;
+
+    for after in [early, late] {
+        let fixture = Fixture::on(after, config()).await;
+        advance(&fixture, 10_000).await;
+        let client = fixture.client().await;
+        assert_eq!(bodies(&POP.now(&client).await), ["1"]);
+        fixture.stop().await;
+    }
+}
