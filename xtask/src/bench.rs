@@ -12,17 +12,15 @@ mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use self::budget::{CROWDED, LOADS, Load, READY_EMPTY, READY_KILLED, RESIDENT, SYNC_ONE};
 use self::server::{Programs, Server};
 use self::table::{Samples, System};
-use crate::process::Process;
 use crate::shell::{root, target};
 
 #[derive(Args)]
@@ -221,7 +219,7 @@ impl Bench {
     fn warm_up(&self, server: &Server, system: System) -> Result<()> {
         if system == System::Apache {
             let seconds = self.pace.jvm_warm_up.to_string();
-            self.load(
+            self.programs.load(
                 server,
                 &["produce", "--topic", "WarmUp", "--seconds", &seconds],
             )?;
@@ -246,25 +244,9 @@ impl Bench {
         .concat();
         // The system still writes what the load before has left; this load is not to pay for it.
         rustix::fs::sync();
-        let report = self.load(server, &arguments)?;
-        for figure in load.figures {
-            let value = report
-                .pointer(figure.at)
-                .and_then(Value::as_f64)
-                .with_context(|| format!("no {} in {report}", figure.at))?;
-            eprintln!("   {}: {value:.1}", figure.name);
-            self.samples.add(system, figure.name, value);
-        }
-        let errors = report["errors"]
-            .as_array()
-            .is_some_and(|errors| !errors.is_empty());
-        if errors || report["lost"].as_u64().unwrap_or(0) > 0 {
-            let (errors, lost) = (&report["errors"], &report["lost"]);
-            self.notes.push(format!(
-                "{system:?}, {}: errors {errors}, lost {lost}",
-                load.figures[0].name
-            ));
-        }
+        let report = self.programs.load(server, &arguments)?;
+        let note = self.samples.take(system, load.figures, &report)?;
+        self.notes.extend(note);
         Ok(())
     }
 
@@ -272,21 +254,11 @@ impl Bench {
     fn crowded(&mut self, home: &Path) -> Result<()> {
         let server = Server::start(&self.programs, System::Skylark, home, false)?;
         self.measure(&server, System::Skylark, &LOADS[0])?;
-        let crowd = self.crowd(&server)?;
+        let crowd = self.programs.crowd(&server, &self.home, &[], CROWD_LIMIT)?;
         self.measure(&server, System::Skylark, &CROWDED)?;
         crowd.kill()?;
         server.kill()?;
         Ok(fs::remove_dir_all(home)?)
-    }
-
-    /// Consumers that wait and messages to come, for as long as the process lives.
-    fn crowd(&self, server: &Server) -> Result<Process> {
-        let mut command = Command::new(&self.programs.skylark);
-        command.args(["bench", "crowd", "--broker", &server.address.to_string()]);
-        let output = self.home.join("crowd.out");
-        let mut crowd = Process::start("the crowd", &mut command, &output, "ready")?;
-        crowd.wait_ready(CROWD_LIMIT)?;
-        Ok(crowd)
     }
 
     /// Fills a store of two GiB, kills the server and starts it again.
@@ -294,7 +266,7 @@ impl Bench {
         let home = self.home.join("restart");
         let server = Server::start(&self.programs, system, &home, false)?;
         // Some 240 B of a record aren't body.
-        self.load(
+        self.programs.load(
             &server,
             &[
                 "produce",
@@ -315,10 +287,5 @@ impl Bench {
         server.kill()?;
         fs::remove_dir_all(&home)?;
         Ok(())
-    }
-
-    /// Runs `skylark bench` and returns its report.
-    fn load(&self, server: &Server, arguments: &[&str]) -> Result<Value> {
-        self.programs.load(server, arguments)
     }
 }

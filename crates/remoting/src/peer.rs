@@ -313,7 +313,7 @@ impl Peer {
     }
 }
 
-fn wake(sleeper: Option<Waker>) {
+pub(crate) fn wake(sleeper: Option<Waker>) {
     if let Some(sleeper) = sleeper {
         sleeper.wake();
     }

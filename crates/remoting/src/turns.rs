@@ -7,6 +7,8 @@ use std::task::Waker;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
+use crate::peer::wake;
+
 #[cfg(test)]
 mod tests;
 
@@ -112,11 +114,5 @@ impl State {
             }
         }
         None
-    }
-}
-
-fn wake(task: Option<Waker>) {
-    if let Some(task) = task {
-        task.wake();
     }
 }

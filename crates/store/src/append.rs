@@ -8,7 +8,7 @@ use protocol::record::stamp;
 use protocol::{LogOffset, QueueOffset};
 
 use crate::Store;
-use crate::batch::{Batch, Pending};
+use crate::batch::Batch;
 use crate::commit_log::{BLANK_BYTES, Segment};
 use crate::consume_queue::QueueEntry;
 use crate::limits;
@@ -123,8 +123,10 @@ impl Store {
         self.wipe_scar(&mut writer)?;
         let store_timestamp = now_ms.max(writer.last_ms);
         let parts = self.place(&writer, batch)?;
-        let starts: Vec<i64> = batch.lanes.iter().map(|lane| lane.queue.next()).collect();
-        assign(&parts, batch, &starts, store_timestamp, &mut entries);
+        for lane in &mut batch.lanes {
+            lane.start = lane.queue.next();
+        }
+        assign(&parts, batch, store_timestamp, &mut entries);
         if let Err(error) = self.write(&mut writer, &parts, batch) {
             // If this fails too, the next append or the clean exit tries again.
             let _ = self.wipe_scar(&mut writer);
@@ -137,7 +139,7 @@ impl Store {
         writer.last_ms = store_timestamp;
         self.keep(parts, batch);
         self.log.set_end(end);
-        self.enter_queues(batch, &starts, &entries, end, store_timestamp);
+        self.enter_queues(batch, &entries, end, store_timestamp);
         drop(under_way);
         drop(writer);
         if !self.config.sync_flush {
@@ -262,13 +264,11 @@ impl Store {
     fn enter_queues(
         &self,
         batch: &Batch,
-        starts: &[i64],
         entries: &[(LogOffset, QueueOffset)],
         end: i64,
         store_timestamp: i64,
     ) {
-        let lanes = batch.lanes.iter().zip(starts);
-        for (lane, start) in lanes.filter(|(lane, _)| lane.count > 0) {
+        for lane in batch.lanes.iter().filter(|lane| lane.count > 0) {
             let queue = &lane.queue;
             let entry = |number: usize| {
                 let (record, (log_offset, queue_offset)) =
@@ -280,7 +280,7 @@ impl Store {
                     tags_code: record.tag.code(store_timestamp),
                 }
             };
-            let next = start + i64::from(lane.count);
+            let next = lane.start + i64::from(lane.count);
             queue.set_next(next);
             self.queues.push(queue, batch.records_of(lane).map(entry));
             if self.config.sync_flush {
@@ -296,7 +296,6 @@ impl Store {
 fn assign(
     parts: &[Part],
     batch: &mut Batch,
-    starts: &[i64],
     store_timestamp: i64,
     entries: &mut Vec<(LogOffset, QueueOffset)>,
 ) {
@@ -308,7 +307,9 @@ fn assign(
         while at < part_end
             && let Some(record) = records.next()
         {
-            let queue_offset = offset_of(record, starts);
+            let place = record.place;
+            let queue_offset =
+                QueueOffset(place.map_or(0, |place| place.queue_offset(&batch.lanes)));
             let (bytes, after) = rest.split_at_mut(record.size);
             rest = after;
             stamp(bytes, queue_offset, LogOffset(at), store_timestamp);
@@ -316,12 +317,4 @@ fn assign(
             at += record.size as i64;
         }
     }
-}
-
-fn offset_of(record: &Pending, starts: &[i64]) -> QueueOffset {
-    QueueOffset(
-        record
-            .place
-            .map_or(0, |place| Batch::queue_offset(place, starts)),
-    )
 }

@@ -41,6 +41,13 @@ pub(crate) struct Place {
     next: u32,
 }
 
+impl Place {
+    /// The record's offset in its queue, once the lanes know where their queues go on.
+    pub(crate) fn queue_offset(self, lanes: &[Lane]) -> i64 {
+        lanes[self.lane as usize].start + i64::from(self.nth)
+    }
+}
+
 /// A queue and the batch's records for it.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -48,6 +55,8 @@ pub(crate) struct Lane {
     first: u32,
     last: u32,
     pub(crate) count: u32,
+    /// Where its queue goes on. Set by the append, under the log lock.
+    pub(crate) start: i64,
 }
 
 /// Records of a batch mostly go into a few queues: so many are looked through one by one.
@@ -132,6 +141,7 @@ impl Batch {
             first: 0,
             last: 0,
             count: 0,
+            start: 0,
         });
         Ok(count)
     }
@@ -153,11 +163,6 @@ impl Batch {
             nth,
             next: record,
         }
-    }
-
-    /// The queue offset of a record, whose queue goes on at `starts[lane]`.
-    pub(crate) fn queue_offset(place: Place, starts: &[i64]) -> i64 {
-        starts[place.lane as usize] + i64::from(place.nth)
     }
 
     /// The numbers of a lane's records in order.

@@ -58,6 +58,11 @@ pub(super) fn fdatasync_us(directory: &Path) -> Result<f64> {
     Ok(micros[COUNT / 2])
 }
 
+/// Files and sockets that a process has open.
+pub(super) fn open_files(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 /// Resident memory of a process in MiB.
 pub(super) fn resident_mib(pid: u32) -> Result<f64> {
     status_mib(pid, "VmRSS:")

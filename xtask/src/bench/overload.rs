@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Options;
 use super::machine;
 use super::server::{Programs, Server};
-use super::table::{System, aligned};
+use super::table::{System, aligned, median};
 use crate::shell::{root, target};
 
 /// The polite one: one connection, so many messages a second.
@@ -196,9 +196,7 @@ impl Row {
     }
 
     fn median(&self, of: impl Fn(&Sample) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.samples.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        median(self.samples.iter().map(of))
     }
 
     fn times(&self) -> f64 {

@@ -70,6 +70,26 @@ impl Programs {
         })
     }
 
+    /// Clients that are there, for as long as the process lives, while something else is measured; they may take so long to
+    /// gather. What it says goes to a file below `home`.
+    pub(super) fn crowd(
+        &self,
+        server: &Server,
+        home: &Path,
+        arguments: &[&str],
+        limit: Duration,
+    ) -> Result<Process> {
+        let mut command = Command::new(&self.skylark);
+        command
+            .args(["bench", "crowd"])
+            .args(arguments)
+            .args(["--broker", &server.address.to_string()]);
+        let output = home.join("crowd.out");
+        let mut crowd = Process::start("the crowd", &mut command, &output, "ready")?;
+        crowd.wait_ready(limit)?;
+        Ok(crowd)
+    }
+
     /// Runs `skylark bench` and returns its report.
     pub(super) fn load(&self, server: &Server, arguments: &[&str]) -> Result<Value> {
         self.start_load(server, arguments)?.report(server)

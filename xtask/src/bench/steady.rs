@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use self::watch::{Cause, Watch};
 use super::Options;
-use super::machine::{self, resident_mib};
+use super::machine::{self, open_files, resident_mib};
 use super::server::{Programs, Server};
 use super::table::{System, aligned};
 use crate::shell::{root, target};
@@ -54,7 +54,7 @@ const FLOOR_RATE: u64 = 100_000;
 const STALL_MS_MAX: f64 = 20.0;
 /// Required: memory at the end, times that after the first piece; and more open files.
 const GROWTH_MAX: f64 = 1.1;
-const MORE_FILES_MAX: i64 = 16;
+const MORE_FILES_MAX: usize = 16;
 
 pub(super) fn measure(options: &Options) -> Result<()> {
     let programs = Programs::build(&options.only)?;
@@ -114,7 +114,7 @@ struct Piece {
     /// From send to receive; the floor has no consumers.
     received: Option<[f64; 3]>,
     resident_mib: f64,
-    open_files: i64,
+    open_files: usize,
     files_made: usize,
     files_deleted: usize,
 }
@@ -292,10 +292,6 @@ fn quantiles(report: &Value, of: &str) -> Result<[f64; 3]> {
             .with_context(|| format!("no {of}.{name}"))
     };
     Ok([one("p50")?, one("p999")?, one("max")?])
-}
-
-fn open_files(id: u32) -> Result<i64> {
-    Ok(fs::read_dir(Path::new("/proc").join(id.to_string()).join("fd"))?.count() as i64)
 }
 
 impl Phase {

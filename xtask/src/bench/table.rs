@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
@@ -28,14 +29,28 @@ impl Samples {
     }
 
     pub(super) fn median(&self, system: System, name: &'static str) -> Option<f64> {
-        let mut values = self.taken.get(&(system, name))?.clone();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        Some(if values.len() % 2 == 1 {
-            values[middle]
-        } else {
-            (values[middle - 1] + values[middle]) / 2.0
-        })
+        let values = self.taken.get(&(system, name))?;
+        Some(median(values.iter().copied()))
+    }
+
+    /// Takes these figures from a load's report; returns what readers of the table must know of it.
+    pub(super) fn take(
+        &mut self,
+        system: System,
+        figures: &[Figure],
+        report: &Value,
+    ) -> Result<Option<String>> {
+        for figure in figures {
+            let value = number_at(report, figure.at)?;
+            eprintln!("   {}: {value:.1}", figure.name);
+            self.add(system, figure.name, value);
+        }
+        let (errors, lost) = (&report["errors"], &report["lost"]);
+        let failed = errors.as_array().is_some_and(|errors| !errors.is_empty());
+        Ok((failed || lost.as_u64().unwrap_or(0) > 0).then(|| {
+            let name = figures[0].name;
+            format!("{system:?}, {name}: errors {errors}, lost {lost}")
+        }))
     }
 
     /// Whether Skylark reaches it; None if something to judge it by wasn't measured.
@@ -170,6 +185,23 @@ impl Samples {
     }
 }
 
+/// A number in a load's report, by a JSON pointer.
+pub(super) fn number_at(report: &Value, at: &str) -> Result<f64> {
+    let value = report.pointer(at).and_then(Value::as_f64);
+    value.with_context(|| format!("no {at} in {report}"))
+}
+
+/// Between the two in the middle if there are two; not a number if there is none.
+pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
+    match values.get(low..=high) {
+        Some(middle) => middle.iter().sum::<f64>() / middle.len() as f64,
+        None => f64::NAN,
+    }
+}
+
 fn number(value: f64, unit: Unit) -> String {
     match unit {
         Unit::PerSecond if value >= 1e6 => format!("{:.2}M", value / 1e6),
@@ -234,6 +266,13 @@ mod tests {
             .for_each(|value| samples.add(System::Skylark, SEND.name, *value));
         samples.add(System::Floor, SEND.name, floor);
         samples
+    }
+
+    #[test]
+    fn the_median_lies_between_the_middle_two() {
+        assert_eq!(median([3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median([]).is_nan());
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::super::machine::open_files;
 use super::super::server::{Programs, Server};
-use super::super::table::{System, aligned};
+use super::super::table::{System, aligned, median, number_at};
 
 const MANY: &str = "Many";
 const ONE: &str = "One";
@@ -154,9 +155,10 @@ impl Run<'_> {
         self.make(&server)?;
         sleep(IDLE);
         self.add(&MEMORY, server.resident_mib()?);
-        let process = PathBuf::from(format!("/proc/{}", server.broker_id()));
-        self.add(&FILES, fs::read_dir(process.join("fd"))?.count() as f64);
-        self.add(&THREADS, fs::read_dir(process.join("task"))?.count() as f64);
+        let broker = server.broker_id();
+        self.add(&FILES, open_files(broker)? as f64);
+        let threads = fs::read_dir(format!("/proc/{broker}/task"))?.count();
+        self.add(&THREADS, threads as f64);
         let asked = Instant::now();
         server.stop()?;
         self.add(&STOP, asked.elapsed().as_secs_f64());
@@ -178,9 +180,9 @@ impl Run<'_> {
             "1",
         ];
         let pull = self.programs.load(&server, &pull)?;
-        self.add(&PULL, figure(&pull, "/latency_us/p50")?);
+        self.add(&PULL, number_at(&pull, "/latency_us/p50")?);
         let alone = self.programs.load(&server, &live(LIVE_SECONDS))?;
-        self.add(&LIVE_ALONE, figure(&alone, "/latency_us/max")? / 1e3);
+        self.add(&LIVE_ALONE, number_at(&alone, "/latency_us/max")? / 1e3);
         let beside = [
             &self.at_random(LIVE_SECONDS)[..],
             &["--rate", BESIDE_RATE].map(str::to_owned),
@@ -191,8 +193,8 @@ impl Run<'_> {
         let felt = self.programs.load(&server, &live(LIVE_SECONDS));
         beside.report(&server)?;
         let felt = felt?;
-        self.add(&LIVE_BESIDE, figure(&felt, "/latency_us/max")? / 1e3);
-        self.add(&LIVE_BESIDE_P99, figure(&felt, "/latency_us/p99")? / 1e3);
+        self.add(&LIVE_BESIDE, number_at(&felt, "/latency_us/max")? / 1e3);
+        self.add(&LIVE_BESIDE_P99, number_at(&felt, "/latency_us/p99")? / 1e3);
         self.rates(&server)?;
         server.kill()?;
         Ok(fs::remove_dir_all(&self.home)?)
@@ -212,7 +214,7 @@ impl Run<'_> {
             live.add(self.programs, server)?;
         }
         let made = made.report(server)?;
-        self.add(&MADE, figure(&made, "/seconds")?);
+        self.add(&MADE, number_at(&made, "/seconds")?);
         self.add(&LIVE_MADE, live.max_ms);
         self.add(&LIVE_MADE_P99, live.p99_ms);
         Ok(())
@@ -227,7 +229,7 @@ impl Run<'_> {
         for _ in 0..self.rounds {
             for (rates, load) in [(&mut random, &at_random[..]), (&mut one, &to_one)] {
                 let report = self.programs.load(server, load)?;
-                rates.push(figure(&report, "/messages_per_second")?);
+                rates.push(number_at(&report, "/messages_per_second")?);
             }
         }
         self.add(&RANDOM, median(random));
@@ -264,8 +266,8 @@ struct Live {
 impl Live {
     fn add(&mut self, programs: &Programs, server: &Server) -> Result<()> {
         let felt = programs.load(server, &live("2"))?;
-        self.max_ms = self.max_ms.max(figure(&felt, "/latency_us/max")? / 1e3);
-        self.p99_ms = self.p99_ms.max(figure(&felt, "/latency_us/p99")? / 1e3);
+        self.max_ms = self.max_ms.max(number_at(&felt, "/latency_us/max")? / 1e3);
+        self.p99_ms = self.p99_ms.max(number_at(&felt, "/latency_us/p99")? / 1e3);
         Ok(())
     }
 }
@@ -317,7 +319,7 @@ fn apache(programs: &Programs, home: &Path, shape: Shape) -> Result<String> {
     }
     let took = begun.elapsed().as_secs_f64();
     let (memory, name) = (server.resident_mib()?, shape.name());
-    let files = fs::read_dir(format!("/proc/{}/fd", server.broker_id()))?.count();
+    let files = open_files(server.broker_id())?;
     let maps = fs::read_to_string(format!("/proc/{}/maps", server.broker_id()))?;
     let queues = maps.matches("/consumequeue/").count();
     let what = match load.is_over()? {
@@ -330,16 +332,6 @@ fn apache(programs: &Programs, home: &Path, shape: Shape) -> Result<String> {
     Ok(format!(
         "Apache {what}; it has {queues} queue files mapped then, {files} open files, {memory:.0} MiB"
     ))
-}
-
-fn figure(report: &Value, at: &str) -> Result<f64> {
-    let value = report.pointer(at).and_then(Value::as_f64);
-    value.with_context(|| format!("no {at} in {report}"))
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 impl Topics {

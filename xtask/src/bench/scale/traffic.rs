@@ -1,7 +1,6 @@
 //! Traffic at scale: bodies from 128 B to 64 KiB, 10,000 connections, 50 producers and 50 consumers at once.
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::budget::Need::{AtMost, ShareOf, ShareOfFloor, TimesApache};
 use super::super::budget::{Figure, Load, P50, P99, Unit, micros, rate};
-use super::super::machine::resident_mib;
+use super::super::machine::{open_files, resident_mib};
 use super::super::server::{Programs, Server};
 use super::super::table::{Samples, System};
 use crate::process::Process;
@@ -279,7 +278,7 @@ impl Traffic<'_> {
 
         let idle = self.crowd(server, "0")?;
         sleep(SETTLE);
-        let files = open_files(broker)? - f64::from(CONNECTIONS);
+        let files = open_files(broker)? as f64 - f64::from(CONNECTIONS);
         self.add(system, &IDLE_MEMORY, each(resident_mib(broker)?));
         self.add(system, &FILES, files);
         idle.kill()?;
@@ -299,15 +298,15 @@ impl Traffic<'_> {
 
     /// Connections that do little, for as long as the process lives.
     fn crowd(&self, server: &Server, every: &str) -> Result<Process> {
-        let mut command = Command::new(&self.programs.skylark);
-        command
-            .args(["bench", "crowd", "--consumers", "0", "--timers", "0"])
-            .args(["--connections", &CONNECTIONS.to_string(), "--every", every])
-            .args(["--broker", &server.address.to_string()]);
-        let output = self.home.join("crowd.out");
-        let mut crowd = Process::start("the crowd", &mut command, &output, "ready")?;
-        crowd.wait_ready(CROWD_LIMIT)?;
-        Ok(crowd)
+        let connections = CONNECTIONS.to_string();
+        let nobody = ["--consumers", "0", "--timers", "0"];
+        let some = ["--connections", &connections, "--every", every];
+        self.programs.crowd(
+            server,
+            &self.home,
+            &[&nobody[..], &some].concat(),
+            CROWD_LIMIT,
+        )
     }
 
     fn load(
@@ -320,22 +319,8 @@ impl Traffic<'_> {
         let topic = format!("Bench{}", arguments.concat().replace("--", ""));
         let common = ["--topic", &topic, "--seconds", self.pace.seconds];
         let report = self.programs.load(server, &[arguments, &common].concat())?;
-        for figure in figures {
-            let value = report.pointer(figure.at).and_then(Value::as_f64);
-            let value = value.with_context(|| format!("no {} in {report}", figure.at))?;
-            self.add(system, figure, value);
-        }
-        let errors = report["errors"]
-            .as_array()
-            .is_some_and(|all| !all.is_empty());
-        if errors || report["lost"].as_u64().unwrap_or(0) > 0 {
-            let (errors, lost) = (&report["errors"], &report["lost"]);
-            let note = format!(
-                "{system:?}, {}: errors {errors}, lost {lost}",
-                figures[0].name
-            );
-            self.measured.notes.push(note);
-        }
+        let note = self.measured.samples.take(system, figures, &report)?;
+        self.measured.notes.extend(note);
         Ok(())
     }
 
@@ -343,10 +328,6 @@ impl Traffic<'_> {
         eprintln!("   {}: {value:.1}", figure.name);
         self.measured.samples.add(system, figure.name, value);
     }
-}
-
-fn open_files(process: u32) -> Result<f64> {
-    Ok(fs::read_dir(format!("/proc/{process}/fd"))?.count() as f64)
 }
 
 #[cfg(test)]
