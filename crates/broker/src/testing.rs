@@ -31,7 +31,7 @@ impl<'a> Header<'a> for Raw<'a> {
 
     fn encode(&self, out: &mut FieldSink<'_>) {
         for (name, value) in self.0 {
-            out.text(name, Text::plain(value));
+            out.echo(Text::plain(name), Text::plain(value));
         }
     }
 }

@@ -123,7 +123,7 @@ impl<'a> Header<'a> for Pairs<'a> {
     fn encode(&self, out: &mut FieldSink<'_>) {
         self.0
             .iter()
-            .for_each(|(key, value)| out.text(key, Text::plain(value)));
+            .for_each(|(key, value)| out.echo(Text::plain(key), Text::plain(value)));
     }
 }
 

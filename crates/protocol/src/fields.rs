@@ -203,7 +203,7 @@ impl<'a> Header<'a> for Fields<'a> {
 
     fn encode(&self, out: &mut FieldSink<'_>) {
         for (key, value) in self.iter() {
-            out.echo(&key.to_str(), value);
+            out.echo(key, value);
         }
     }
 
@@ -281,7 +281,7 @@ pub trait FieldValue<'a>: Sized {
     }
 
     /// Writes it as the field `name`.
-    fn write(&self, name: &str, out: &mut FieldSink<'_>);
+    fn write(&self, name: &'static str, out: &mut FieldSink<'_>);
 }
 
 impl<'a> FieldValue<'a> for Text<'a> {
@@ -291,7 +291,7 @@ impl<'a> FieldValue<'a> for Text<'a> {
         value.is_utf8().then_some(value)
     }
 
-    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+    fn write(&self, name: &'static str, out: &mut FieldSink<'_>) {
         out.text(name, *self);
     }
 }
@@ -303,7 +303,7 @@ impl FieldValue<'_> for i32 {
         integer(value)?.try_into().ok()
     }
 
-    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+    fn write(&self, name: &'static str, out: &mut FieldSink<'_>) {
         out.plain(name, itoa::Buffer::new().format(*self));
     }
 }
@@ -315,7 +315,7 @@ impl FieldValue<'_> for i64 {
         integer(value)
     }
 
-    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+    fn write(&self, name: &'static str, out: &mut FieldSink<'_>) {
         out.plain(name, itoa::Buffer::new().format(*self));
     }
 }
@@ -345,7 +345,7 @@ impl FieldValue<'_> for bool {
         })
     }
 
-    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+    fn write(&self, name: &'static str, out: &mut FieldSink<'_>) {
         out.plain(name, if *self { "true" } else { "false" });
     }
 }
@@ -362,7 +362,7 @@ impl<'a, T: FieldValue<'a>> FieldValue<'a> for Option<T> {
         Some(None)
     }
 
-    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+    fn write(&self, name: &'static str, out: &mut FieldSink<'_>) {
         if let Some(value) = self {
             value.write(name, out);
         }
@@ -385,20 +385,21 @@ impl<'o> FieldSink<'o> {
         }
     }
 
-    /// Writes one field as it came, whatever its name is made of.
-    fn echo(&mut self, name: &str, value: Text<'_>) {
+    /// Writes one field as it came off the wire, whatever its name is made of.
+    pub fn echo(&mut self, name: Text<'_>, value: Text<'_>) {
+        let (name, value) = (name.to_str(), value.to_str());
         match self.codec {
             Codec::Json => {
-                let mut escaped = Vec::with_capacity(name.len());
-                put_escaped(&mut escaped, name.as_bytes());
-                self.text(&String::from_utf8_lossy(&escaped), value);
+                self.json_name(|out| put_escaped(out, name.as_bytes()));
+                put_escaped(self.out, value.as_bytes());
+                self.out.put_u8(b'"');
             }
-            Codec::Rocketmq => self.text(name, value),
+            Codec::Rocketmq => self.binary(&name, value.as_bytes()),
         }
     }
 
-    /// Writes one field. Its name needs no escapes.
-    pub fn text(&mut self, name: &str, value: Text<'_>) {
+    /// Writes one field. Its name is ours, so that it needs no escapes; others: [`FieldSink::echo`].
+    pub fn text(&mut self, name: &'static str, value: Text<'_>) {
         let unescaped;
         let bytes = match value.unescaped_bytes() {
             Some(bytes) => bytes,
@@ -409,7 +410,7 @@ impl<'o> FieldSink<'o> {
         };
         match self.codec {
             Codec::Json => {
-                self.json_name(name);
+                self.json_name(|out| out.put_slice(name.as_bytes()));
                 put_escaped(self.out, bytes);
                 self.out.put_u8(b'"');
             }
@@ -418,10 +419,10 @@ impl<'o> FieldSink<'o> {
     }
 
     /// Writes one field; neither its name nor its value needs escapes.
-    pub fn plain(&mut self, name: &str, value: &str) {
+    pub(crate) fn plain(&mut self, name: &'static str, value: &str) {
         match self.codec {
             Codec::Json => {
-                self.json_name(name);
+                self.json_name(|out| out.put_slice(name.as_bytes()));
                 self.out.put_slice(value.as_bytes());
                 self.out.put_u8(b'"');
             }
@@ -429,11 +430,12 @@ impl<'o> FieldSink<'o> {
         }
     }
 
-    /// The name, and all up to where the value goes.
-    fn json_name(&mut self, name: &str) {
+    /// The name, written by `put`, and all up to where the value goes.
+    #[inline]
+    fn json_name(&mut self, put: impl FnOnce(&mut BytesMut)) {
         self.out.put_slice(if self.first { b"\"" } else { b",\"" });
         self.first = false;
-        self.out.put_slice(name.as_bytes());
+        put(self.out);
         self.out.put_slice(b"\":\"");
     }
 

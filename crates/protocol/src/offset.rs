@@ -37,7 +37,7 @@ macro_rules! offset {
                 i64::read(value).map($name)
             }
 
-            fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+            fn write(&self, name: &'static str, out: &mut FieldSink<'_>) {
                 self.0.write(name, out);
             }
         }

@@ -109,11 +109,10 @@ impl<'a> Header<'a> for Flagged<'a> {
             ("groupSysFlag", self.group_sys_flag),
         ];
         let flags = flags.map(|(name, flag)| Some((name, flag?.to_string())));
-        let known = |name: &str| flags.iter().flatten().any(|(known, _)| *known == name);
+        let known = |name: Text<'_>| flags.iter().flatten().any(|(known, _)| name == *known);
         for (name, value) in self.fields.iter() {
-            let name = name.to_str();
-            if name != "brokerName" && !known(&name) {
-                out.text(&name, value);
+            if name != "brokerName" && !known(name) {
+                out.echo(name, value);
             }
         }
         out.text("brokerName", Text::plain(self.broker_name));

@@ -55,7 +55,7 @@ impl FieldValue<'_> for BoundaryType {
         })
     }
 
-    fn write(&self, name: &str, out: &mut FieldSink<'_>) {
+    fn write(&self, name: &'static str, out: &mut FieldSink<'_>) {
         let text = match self {
             BoundaryType::Lower => "LOWER",
             BoundaryType::Upper => "UPPER",

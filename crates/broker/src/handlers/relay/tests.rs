@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use protocol::bodies::{ConsumerData, ConsumerStatus, MessageQueue};
 use protocol::codes::request::{
     CONSUME_MESSAGE_DIRECTLY, GET_CONSUMER_RUNNING_INFO, HEART_BEAT,
     INVOKE_BROKER_TO_GET_CONSUMER_STATUS, SEND_MESSAGE_V2,
 };
-use protocol::command::NoHeader;
+use protocol::command::{CommandOut, NoHeader, encode_command};
 use protocol::fastjson;
+use protocol::frame::{Codec, split};
 use protocol::record::Record;
-use remoting::{Body, Request};
+use remoting::{Body, Request, net};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::clients::Member;
 use crate::testing::{Client, Fixture, Raw, beat, field, send};
@@ -250,6 +253,56 @@ async fn a_client_gets_the_message_it_is_to_consume() {
     let expect = (1, "The Consumer <G> <d> not online");
     tool.check(CONSUME_MESSAGE_DIRECTLY, &fields, "", expect)
         .await;
+    fixture.stop().await;
+}
+
+/// Names off the wire are written as names: they add no fields, and make no other request of this one.
+#[tokio::test]
+async fn a_field_is_passed_on_whatever_its_name() {
+    let fixture = Fixture::start().await;
+    let tool = fixture.client().await;
+    let sent = send(&tool, 0, "t", "consume me").await;
+    let id = field(&sent, "msgId").expect("an id");
+    let (_client, heard) = consumer(&fixture, "c", 0, None).await;
+    let fields = [
+        ("consumerGroup", "G"),
+        ("clientId", "c"),
+        ("msgId", &*id),
+        (r#"a":"b"},"code":220,"x":{"c"#, "quotes"),
+        (r"back\", r"slash\"),
+        ("line\n\u{1}", "control\t"),
+    ];
+    for codec in [Codec::Json, Codec::Rocketmq] {
+        let command = CommandOut {
+            code: CONSUME_MESSAGE_DIRECTLY,
+            ..CommandOut::default()
+        };
+        let mut bytes = BytesMut::new();
+        encode_command(&mut bytes, codec, &command, &Raw(&fields), 0).expect("it fits");
+        let addr = fixture.running.addrs()[0].to_string();
+        let stream = net::connect(&addr, Duration::from_secs(5)).await;
+        let mut stream = stream.expect("the broker listens");
+        stream.write_all(&bytes).await.expect("it is read");
+        bytes.clear();
+        let reply = loop {
+            if let Some(reply) = split(&mut bytes, 1 << 20).expect("frames") {
+                break reply;
+            }
+            assert_ne!(stream.read_buf(&mut bytes).await.expect("a reply"), 0);
+        };
+        assert_eq!(reply.head().expect("a head").code, 0);
+        let (code, told, _) = heard.recv().expect("it was asked");
+        let told: Vec<_> = told
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        assert_eq!(code, CONSUME_MESSAGE_DIRECTLY);
+        assert_eq!(told[..6], fields, "{codec:?}");
+        assert_eq!(
+            told[6..],
+            [("brokerName", "broker-a"), ("groupSysFlag", "0")]
+        );
+    }
     fixture.stop().await;
 }
 
