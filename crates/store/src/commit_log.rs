@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use protocol::LogOffset;
 use protocol::record::MAGIC_BLANK;
 
+use crate::append::Writer;
 use crate::config::{Blocking, Config, file_name};
 use crate::disk::{Disk, File, Wait};
 use crate::limits;
@@ -284,17 +285,37 @@ impl CommitLog {
         Ok(())
     }
 
-    /// Removes the files that were made ahead and not used.
-    pub(crate) fn remove_unused(&self, end: LogOffset) -> io::Result<()> {
-        let mut segments = self.segments.write();
-        while let Some(last) = segments.back()
-            && last.start >= end.0
-        {
-            self.disk.remove_file(&last.path)?;
-            segments.pop_back();
+    /// Removes the files from a place on, which were made ahead and not used. Gives how many. Once the log lock, under which the
+    /// place was chosen, is let go, no append knows of them.
+    pub(crate) fn remove_unused(
+        &self,
+        from: i64,
+        log_lock: MutexGuard<'_, Writer>,
+    ) -> io::Result<usize> {
+        // None is made again before it is gone.
+        let _making = self.making.lock();
+        let mut unused = {
+            let mut segments = self.segments.write();
+            let first = segments.partition_point(|segment| segment.start < from);
+            segments.split_off(first)
+        };
+        drop(log_lock);
+        let mut removed = 0;
+        while let Some(last) = unused.back() {
+            match self.disk.remove_file(&last.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    self.segments.write().append(&mut unused);
+                    return Err(error);
+                }
+                _ => {}
+            }
+            unused.pop_back();
+            removed += 1;
         }
-        drop(segments);
-        self.disk.sync_dir(&self.dir)
+        if removed > 0 {
+            self.disk.sync_dir(&self.dir)?;
+        }
+        Ok(removed)
     }
 
     /// Removes the files that lie wholly below a place, oldest first.

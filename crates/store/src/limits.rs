@@ -21,7 +21,10 @@ pub const QUEUES_BEHIND_BYTES_MAX: i64 = 256 << 20;
 /// Open files of consume queues. An idle queue has none.
 pub const QUEUE_HANDLES_MAX: usize = 512;
 
-/// Files of the log made before they are needed. More than one only where one does not last some seconds.
+/// Files of the log are made so long before they are needed, at the present rate ...
+pub const LOG_AHEAD_MS: i64 = 4_000;
+
+/// ... but never more than so many, and more than one only while the disk has room by `diskMaxUsedSpaceRatio`.
 pub const LOG_FILES_AHEAD_MAX: i64 = 4;
 
 /// A log file that is removed gives back so much of the disk at a time.

@@ -80,6 +80,11 @@ impl Limits {
     fn max_used(&self) -> u32 {
         self.disk_max_used_ratio.clamp(10, 95)
     }
+
+    /// Up to here nothing is done about the disk's use.
+    pub(crate) fn least(&self) -> u32 {
+        self.max_used().min(self.forcibly()).min(self.warning())
+    }
 }
 
 /// What a decision is made from.
@@ -148,7 +153,7 @@ pub struct Cleaned {
     pub index_files: usize,
     /// Appends are refused until there is room.
     pub full: bool,
-    /// Percent of the disk in use before, the log's or the queues', whichever is fuller.
+    /// Percent of the disk in use before messages were deleted, the log's or the queues', whichever is fuller.
     pub used: Option<u32>,
 }
 
@@ -157,25 +162,32 @@ impl Store {
     /// every 10 s (`cleanResourceInterval`). `asked`: somebody wants it now (request code 329).
     pub fn clean(&self, now: LocalTime, asked: bool) -> io::Result<Cleaned> {
         let limits = &self.config.retention;
-        let used = |dir| {
+        let used_in = |dir| {
             self.disk
                 .space(dir)
                 .ok()
                 .and_then(|space| space.used_percent())
         };
+        let used = || [&self.config.commit_log_dir, &self.config.queue_dir].map(|dir| used_in(dir));
         let was_full = self.disk_full.load(Ordering::Relaxed);
         // One more than can go: where the age of the last one is not known, the next one tells.
         let last_ms = self.log_file_ages(limits.delete_file_batch_max.saturating_add(1));
-        let inputs = Inputs {
+        let [log_used, queues_used] = used();
+        let mut inputs = Inputs {
             limits,
             now,
             asked,
-            log_used: used(&self.config.commit_log_dir),
-            queues_used: used(&self.config.queue_dir),
+            log_used,
+            queues_used,
             full: was_full,
             last_ms: &last_ms,
         };
-        let plan = decide(&inputs);
+        let mut plan = decide(&inputs);
+        // Files that nobody has used go before those that somebody may want to read.
+        if matches!(plan.why, Some(Why::Forced(_))) && self.remove_made_ahead()? > 0 {
+            [inputs.log_used, inputs.queues_used] = used();
+            plan = decide(&inputs);
+        }
         let mut cleaned = Cleaned {
             full: plan.full,
             used: inputs.log_used.max(inputs.queues_used),

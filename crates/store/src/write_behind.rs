@@ -7,7 +7,7 @@ use protocol::LogOffset;
 use crate::Store;
 use crate::checkpoint::{Checkpoint, Extra};
 use crate::config::Config;
-use crate::disk::Disk;
+use crate::disk::{Disk, Space};
 use crate::limits;
 use crate::recovery::Recovered;
 
@@ -20,8 +20,9 @@ pub(crate) struct Checkpoints {
     content: Checkpoint,
     /// `None`: it is due.
     synced_ms: Option<i64>,
-    /// The end of the log at the last turn.
+    /// The end of the log at the last turn, and when that was.
     log_end: i64,
+    log_end_ms: i64,
     /// When queue entries were last written.
     written_ms: i64,
 }
@@ -64,6 +65,7 @@ impl Checkpoints {
             content,
             synced_ms: None,
             log_end: recovered.end,
+            log_end_ms: 0,
             written_ms: 0,
         })
     }
@@ -75,7 +77,7 @@ impl Store {
     pub fn flush_queues(&self, now_ms: i64) -> io::Result<()> {
         let written_behind = self.write_behind(now_ms);
         // Last: a full disk must not keep the checkpoint back.
-        written_behind.and(self.prepare_log_files())
+        written_behind.and(self.prepare_log_files(now_ms))
     }
 
     fn write_behind(&self, now_ms: i64) -> io::Result<()> {
@@ -148,23 +150,56 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the files that appends need until the next turn and some more, though they come in at several times the rate of
-    /// the last one: an append that has to make a file keeps all others waiting.
-    fn prepare_log_files(&self) -> io::Result<()> {
+    /// Makes the files that appends need in the next seconds at the rate of the last turn: an append that has to make a file
+    /// keeps all others waiting.
+    fn prepare_log_files(&self, now_ms: i64) -> io::Result<()> {
         let end = self.log.end();
-        let grown = end - std::mem::replace(&mut self.checkpoint.lock().log_end, end);
+        let (grown, passed_ms) = {
+            let mut last = self.checkpoint.lock();
+            let grown = end - std::mem::replace(&mut last.log_end, end);
+            let last_ms = std::mem::replace(&mut last.log_end_ms, now_ms);
+            (grown, now_ms.abs_diff(last_ms) as i64)
+        };
         if end == 0 {
             return Ok(());
         }
+        // Turns are a second apart or more, whatever a clock that was set meanwhile says.
+        let ahead = grown.saturating_mul(limits::LOG_AHEAD_MS) / passed_ms.max(1_000);
         let file_bytes = self.log.file_bytes();
-        let most = limits::LOG_FILES_AHEAD_MAX * file_bytes;
-        let room = grown.saturating_mul(4).clamp(file_bytes / 4, most);
-        let mut start = self.log.file_start(end) + file_bytes;
-        while start < end + room {
+        let room = ahead.clamp(file_bytes / 4, limits::LOG_FILES_AHEAD_MAX * file_bytes);
+        let next = self.log.file_start(end) + file_bytes;
+        let mut start = next;
+        while start < end + room && (start == next || self.may_make_ahead(start)) {
             self.log.segment_or_create(start)?;
             start += file_bytes;
         }
         Ok(())
+    }
+
+    /// Whether a file that is not the next one leaves the disk as empty as retention wants it: no message may go for a file
+    /// that nobody has used.
+    fn may_make_ahead(&self, start: i64) -> bool {
+        let file_bytes = self.log.file_bytes() as u64;
+        let used = |space: Space| {
+            let with_it = Space {
+                free: space.free.saturating_sub(file_bytes),
+                usable: space.usable.saturating_sub(file_bytes),
+                ..space
+            };
+            with_it.used_percent()
+        };
+        let space = self.disk.space(&self.config.commit_log_dir).ok();
+        self.log.segment(start).is_some()
+            || (space.and_then(used)).is_some_and(|used| used <= self.config.retention.least())
+    }
+
+    /// Removes the files made ahead but the next one. Gives how many.
+    pub(crate) fn remove_made_ahead(&self) -> io::Result<usize> {
+        let writer = self.writer.lock();
+        // What a failed write has left is wiped there.
+        let reached = writer.end.max(writer.scar_end);
+        let from = self.log.file_start(reached) + 2 * self.log.file_bytes();
+        self.log.remove_unused(from, writer)
     }
 
     /// Makes everything durable and leaves the directory as Apache's clean exit does. To be
@@ -181,7 +216,7 @@ impl Store {
         if let Some(indexing) = &self.index {
             indexing.index.close()?;
         }
-        self.log.remove_unused(end)?;
+        self.log.remove_unused(end.0, self.writer.lock())?;
         let mut checkpoints = self.checkpoint.lock();
         if let Some(extra) = &mut checkpoints.content.extra {
             extra.closed = Some(self.table.totals());

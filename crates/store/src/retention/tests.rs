@@ -256,7 +256,7 @@ mod on_a_store {
             append(&store, &[Message::new("T", 0, body)], (hour + 1065) * HOUR);
         }
         store.flush().unwrap();
-        store.flush_queues(0).unwrap();
+        store.flush_queues(1100 * HOUR).unwrap();
         let now = LocalTime {
             epoch_ms: 0,
             utc_offset_s: 0,
