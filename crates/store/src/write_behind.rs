@@ -96,7 +96,16 @@ impl Store {
             && written - seen.queues_written.0 < limits::QUEUES_BEHIND_BYTES_MAX
             && self.queues.may_wait()
         {
-            return Ok(());
+            if seen.log_durable.0 == durable {
+                return Ok(());
+            }
+            // That does not wait: the next start takes what is bad behind it for lost in a power cut.
+            checkpoints.content.extra = Some(Extra {
+                log_durable: LogOffset(durable),
+                ..seen
+            });
+            let path = &self.config.checkpoint_path;
+            return checkpoints.content.write(&self.disk, path, false);
         }
         self.queues.write_all_out()?;
         checkpoints.written_ms = now_ms;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use protocol::record::{Outline, crc31};
 
+use crate::checkpoint::Checkpoint;
 use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 use crate::testing::{Message, config, try_append};
 use crate::{AppendError, Config, Disk, LocalTime, ReadLimits, Store};
@@ -485,8 +486,17 @@ fn many_queues_with_little_to_write_wait() {
     try_append(&store, &[Message::new("U", 0, "x")], 1).unwrap();
     store.flush_queues(100_000).unwrap();
     send(&store);
+    store.flush().unwrap();
     store.flush_queues(101_000).unwrap();
     assert!(store.queues.unwritten() > 0, "they wait");
+    let noted = Checkpoint::read(&store.disk, &store.config.checkpoint_path).unwrap();
+    let noted = noted.unwrap().extra.unwrap();
+    assert_eq!(
+        noted.log_durable,
+        store.log_end(),
+        "the next start must know"
+    );
+    assert!(noted.queues_written < noted.log_durable);
     let (killed, report) = open(&sim.crash(CrashKeep::All));
     assert!(report.scanned_from < report.end);
     all_once(&killed, 1);
