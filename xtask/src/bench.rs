@@ -5,6 +5,7 @@ mod budget;
 mod catch_up;
 mod machine;
 mod overload;
+mod report;
 mod scale;
 mod server;
 mod steady;
@@ -114,27 +115,26 @@ fn budgets(options: &Options) -> Result<()> {
         systems: options.only.clone(),
         pace,
         samples: Samples::default(),
-        notes: Vec::new(),
     };
     let machine = machine::describe(root());
     bench.rounds()?;
-    let fdatasync = bench
-        .samples
-        .median(System::Disk, SYNC_ONE.figures[0].name)
-        .unwrap_or_default();
+    let fdatasync = bench.samples.median(System::Disk, SYNC_ONE.figures[0].name);
     if options.json {
         let rows = bench.samples.json(budget::figures());
         println!(
             "{:#}",
-            json!({ "machine": machine, "fdatasync_us": fdatasync, "rows": rows, "notes": bench.notes })
+            json!({ "machine": machine, "fdatasync_us": fdatasync, "rows": rows, "notes": bench.samples.notes })
         );
     } else {
+        let fdatasync =
+            fdatasync.map_or(String::new(), |us| format!("; fdatasync alone {us:.0} us"));
         println!(
-            "\n{machine}; fdatasync alone {fdatasync:.0} us; medians of {} rounds\n",
+            "\n{machine}{fdatasync}; medians of {} rounds\n",
             bench.pace.rounds
         );
         print!("{}", bench.samples.table(budget::figures()));
-        bench.notes.iter().for_each(|note| println!("- {note}"));
+        let notes = bench.samples.notes.iter();
+        notes.for_each(|note| println!("- {note}"));
     }
     Ok(())
 }
@@ -145,8 +145,6 @@ struct Bench {
     systems: Vec<System>,
     pace: Pace,
     samples: Samples,
-    /// What readers of the table must know.
-    notes: Vec<String>,
 }
 
 impl Bench {
@@ -244,10 +242,8 @@ impl Bench {
         .concat();
         // The system still writes what the load before has left; this load is not to pay for it.
         rustix::fs::sync();
-        let report = self.programs.load(server, &arguments)?;
-        let note = self.samples.take(system, load.figures, &report)?;
-        self.notes.extend(note);
-        Ok(())
+        let report = self.programs.try_load(server, &arguments)?;
+        self.samples.take(system, load.figures, &report)
     }
 
     /// Sends alone and beside a crowd, one right after the other and on a server that has done nothing else.

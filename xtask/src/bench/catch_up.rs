@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::machine;
+use super::report::Report;
 use super::server::{Programs, Server};
 use super::table::{System, aligned, median};
 use crate::shell::{root, target};
@@ -100,11 +101,11 @@ struct Suite {
 #[derive(Default)]
 struct Samples {
     /// Live traffic with nothing beside it; the reports of `skylark bench`.
-    alone: Vec<Value>,
-    beside: Vec<Value>,
+    alone: Vec<Report>,
+    beside: Vec<Report>,
     /// The reading with nothing beside it, and beside live traffic.
-    reading: Vec<Value>,
-    reading_beside: Vec<Value>,
+    reading: Vec<Report>,
+    reading_beside: Vec<Report>,
     /// Share of the log that really came from the disk, in percent.
     from_disk: Vec<f64>,
 }
@@ -142,7 +143,7 @@ impl Suite {
             samples
                 .from_disk
                 .push(read as f64 * 100.0 / self.pace.bytes as f64);
-            let seconds = reading["seconds"].as_f64().unwrap_or_default();
+            let seconds = reading.number("/seconds")?;
             samples.reading.push(reading);
             server.stop()?;
 
@@ -171,7 +172,7 @@ impl Suite {
         Ok(server)
     }
 
-    fn live(&self, server: &Server, seconds: u64, warm_up: &str) -> Result<Value> {
+    fn live(&self, server: &Server, seconds: u64, warm_up: &str) -> Result<Report> {
         let seconds = seconds.to_string();
         let load = [
             "latency",
@@ -274,13 +275,13 @@ fn rows(measured: &[(System, Samples)]) -> Vec<Row> {
 }
 
 /// A quantile of latencies from send to receive, in ms.
-fn micros(reports: &[Value], quantile: &str) -> Vec<f64> {
-    let of = |report: &Value| report["latency_us"][quantile].as_f64().map(|us| us / 1e3);
+fn micros(reports: &[Report], quantile: &str) -> Vec<f64> {
+    let of = |report: &Report| report.0["latency_us"][quantile].as_f64().map(|us| us / 1e3);
     reports.iter().filter_map(of).collect()
 }
 
-fn mebibytes(reports: &[Value]) -> Vec<f64> {
-    let of = |report: &Value| report["bytes_per_second"].as_f64();
+fn mebibytes(reports: &[Report]) -> Vec<f64> {
+    let of = |report: &Report| report.0["bytes_per_second"].as_f64();
     let rates = reports.iter().filter_map(of);
     rates.map(|bytes| bytes / f64::from(1 << 20)).collect()
 }
@@ -358,8 +359,11 @@ mod tests {
 
     #[test]
     fn only_the_ratio_is_judged() {
-        let latency =
-            |p99: f64| vec![json!({ "latency_us": { "p50": 1, "p99": p99, "p999": 1, "max": 1 } })];
+        let latency = |p99: f64| {
+            vec![Report(
+                json!({ "latency_us": { "p50": 1, "p99": p99, "p999": 1, "max": 1 } }),
+            )]
+        };
         let of = |beside| Samples {
             alone: latency(100.0),
             beside: latency(beside),

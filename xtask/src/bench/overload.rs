@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::machine;
+use super::report::{Report, count};
 use super::server::{Programs, Server};
 use super::table::{System, aligned, median};
 use crate::shell::{root, target};
@@ -104,10 +105,10 @@ struct Sample {
     sustainable: f64,
     idle_mib: f64,
     peak_mib: f64,
-    /// Reports of `skylark bench`: the polite one beside what can be done and beside too much, and the greedy ones.
-    beside: Value,
-    overloaded: Value,
-    flood: Value,
+    /// The polite one beside what can be done and beside too much, and the greedy ones.
+    beside: Report,
+    overloaded: Report,
+    flood: Report,
 }
 
 impl Suite {
@@ -126,7 +127,7 @@ impl Suite {
         let alone = self
             .programs
             .load(&server, &[&full[..], &[&seconds]].concat())?;
-        let sustainable = number(&alone, "/messages_per_second");
+        let sustainable = alone.number("/messages_per_second")?;
 
         let others = self
             .programs
@@ -146,7 +147,7 @@ impl Suite {
         ];
         let others = self.programs.start_load(&server, &flood)?;
         let overloaded = self.polite(&server, &seconds)?;
-        let flood = others.report(&server)?;
+        let flood = others.try_report(&server)?;
         let peak_mib = machine::peak_mib(server.broker_id())?;
         server.kill()?;
         fs::remove_dir_all(home)?;
@@ -160,7 +161,7 @@ impl Suite {
         })
     }
 
-    fn polite(&self, server: &Server, seconds: &str) -> Result<Value> {
+    fn polite(&self, server: &Server, seconds: &str) -> Result<Report> {
         let load = [
             "produce",
             "--topic",
@@ -174,7 +175,7 @@ impl Suite {
             "--seconds",
             seconds,
         ];
-        self.programs.load(server, &load)
+        self.programs.try_load(server, &load)
     }
 }
 
@@ -205,8 +206,8 @@ impl Row {
 
     /// Requests of the polite one that were refused beside too much.
     fn refused(&self) -> u64 {
-        let refused = |sample: &Sample| errors(&sample.overloaded).map(count).sum::<u64>();
-        self.samples.iter().map(refused).sum()
+        let samples = self.samples.iter();
+        samples.map(|sample| sample.overloaded.refused()).sum()
     }
 
     fn growth_mib(&self) -> f64 {
@@ -249,7 +250,7 @@ impl Row {
         let samples = self.samples.iter().map(|sample| {
             json!({
                 "sustainable": sample.sustainable, "idle_mib": sample.idle_mib, "peak_mib": sample.peak_mib,
-                "beside": sample.beside, "overloaded": sample.overloaded, "flood": sample.flood,
+                "beside": sample.beside.0, "overloaded": sample.overloaded.0, "flood": sample.flood.0,
             })
         });
         json!({
@@ -261,7 +262,7 @@ impl Row {
 
 impl Sample {
     fn refusals(&self) -> impl Iterator<Item = &Value> {
-        errors(&self.overloaded).chain(errors(&self.flood))
+        self.overloaded.errors().chain(self.flood.errors())
     }
 }
 
@@ -283,7 +284,7 @@ fn table(rows: &[Row]) -> String {
         .to_vec(),
     ];
     for row in rows {
-        let millis = |of: fn(&Sample) -> &Value| {
+        let millis = |of: fn(&Sample) -> &Report| {
             let all: Vec<f64> = row.samples.iter().map(|one| p99(of(one)) / 1e3).collect();
             let (min, max) = (
                 all.iter().copied().fold(f64::MAX, f64::min),
@@ -322,24 +323,13 @@ fn table(rows: &[Row]) -> String {
     aligned(&cells)
 }
 
-fn number(report: &Value, at: &str) -> f64 {
-    report
-        .pointer(at)
-        .and_then(Value::as_f64)
-        .unwrap_or(f64::NAN)
+fn number(report: &Report, at: &str) -> f64 {
+    report.number(at).unwrap_or(f64::NAN)
 }
 
 /// In microseconds.
-fn p99(report: &Value) -> f64 {
+fn p99(report: &Report) -> f64 {
     number(report, "/latency_us/p99")
-}
-
-fn errors(report: &Value) -> impl Iterator<Item = &Value> {
-    report["errors"].as_array().into_iter().flatten()
-}
-
-fn count(refusal: &Value) -> u64 {
-    refusal["count"].as_u64().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -351,9 +341,9 @@ mod tests {
             sustainable: 1e5,
             idle_mib: 10.0,
             peak_mib: 60.0,
-            beside: json!({ "latency_us": { "p99": beside }, "errors": [] }),
-            overloaded: json!({ "latency_us": { "p99": overloaded }, "errors": errors }),
-            flood: json!({ "errors": flood }),
+            beside: Report(json!({ "latency_us": { "p99": beside }, "errors": [] })),
+            overloaded: Report(json!({ "latency_us": { "p99": overloaded }, "errors": errors })),
+            flood: Report(json!({ "errors": flood })),
         }
     }
 

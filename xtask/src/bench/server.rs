@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use super::machine::resident_mib;
+use super::report::Report;
 use super::table::System;
 use crate::apache::{self, BROKER_NAME};
 use crate::java::Java;
@@ -90,9 +90,14 @@ impl Programs {
         Ok(crowd)
     }
 
-    /// Runs `skylark bench` and returns its report.
-    pub(super) fn load(&self, server: &Server, arguments: &[&str]) -> Result<Value> {
+    /// Runs `skylark bench` and returns its report. That something was refused or lost is an error.
+    pub(super) fn load(&self, server: &Server, arguments: &[&str]) -> Result<Report> {
         self.start_load(server, arguments)?.report(server)
+    }
+
+    /// The same for a caller who looks at what was refused or lost.
+    pub(super) fn try_load(&self, server: &Server, arguments: &[&str]) -> Result<Report> {
+        self.start_load(server, arguments)?.try_report(server)
     }
 }
 
@@ -115,8 +120,18 @@ impl RunningLoad {
         Ok(())
     }
 
-    /// Waits for its end; returns its report.
-    pub(super) fn report(self, server: &Server) -> Result<Value> {
+    /// Waits for its end; returns its report. That something was refused or lost is an error.
+    pub(super) fn report(self, server: &Server) -> Result<Report> {
+        let what = self.what.clone();
+        let report = self.try_report(server)?;
+        match report.failure() {
+            None => Ok(report),
+            Some(failure) => bail!("`skylark bench {what}`: {failure}"),
+        }
+    }
+
+    /// The same for a caller who looks at what was refused or lost.
+    pub(super) fn try_report(self, server: &Server) -> Result<Report> {
         let output = self.child.wait_with_output()?;
         if !output.status.success() {
             bail!(
@@ -127,7 +142,7 @@ impl RunningLoad {
                 server.tail()
             );
         }
-        Ok(serde_json::from_slice(&output.stdout)?)
+        Ok(Report(serde_json::from_slice(&output.stdout)?))
     }
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use self::watch::{Cause, Watch};
 use super::Options;
 use super::machine::{self, open_files, resident_mib};
+use super::report::Report;
 use super::server::{Programs, Server};
 use super::table::{System, aligned};
 use crate::shell::{root, target};
@@ -117,6 +118,8 @@ struct Piece {
     open_files: usize,
     files_made: usize,
     files_deleted: usize,
+    /// What was refused or lost: its latencies are those of the rest.
+    failure: Option<String>,
 }
 
 struct Stall {
@@ -179,8 +182,7 @@ impl Suite {
                 &messages,
             ];
             let report = self.programs.load(&server, &load)?;
-            let received = report["received_per_second"].as_f64();
-            rate = received.context("no rate")?;
+            rate = report.number("/received_per_second")?;
         }
         server.kill()?;
         fs::remove_dir_all(&home)?;
@@ -228,8 +230,9 @@ impl Suite {
                 open_files: open_files(server.broker_id())?,
                 files_made: seen.count(Cause::Made),
                 files_deleted: seen.count(Cause::Deleted),
+                failure: report.failure(),
             });
-            for stall in report["stalls"].as_array().into_iter().flatten() {
+            for stall in report.0["stalls"].as_array().into_iter().flatten() {
                 let at_ms = stall["at_ms"].as_i64().context("no time of a stall")?;
                 let ms = stall["worst_us"].as_f64().context("no length of a stall")? / 1e3;
                 phase.stalls.push(Stall {
@@ -243,7 +246,7 @@ impl Suite {
         Ok(phase)
     }
 
-    fn piece(&self, server: &Server, system: System, rate: u64) -> Result<Value> {
+    fn piece(&self, server: &Server, system: System, rate: u64) -> Result<Report> {
         let (rate, seconds) = (rate.to_string(), self.pace.seconds.to_string());
         let mode = if system == System::Floor {
             "produce"
@@ -261,7 +264,7 @@ impl Suite {
             "--seconds",
             &seconds,
         ];
-        self.programs.load(server, &load)
+        self.programs.try_load(server, &load)
     }
 }
 
@@ -284,14 +287,9 @@ fn ballast(dir: &Path) -> Result<()> {
 }
 
 /// p50, p99.9 and max in ms.
-fn quantiles(report: &Value, of: &str) -> Result<[f64; 3]> {
-    let one = |name: &str| {
-        let micros = report[of][name].as_f64();
-        micros
-            .map(|us| us / 1e3)
-            .with_context(|| format!("no {of}.{name}"))
-    };
-    Ok([one("p50")?, one("p999")?, one("max")?])
+fn quantiles(report: &Report, of: &str) -> Result<[f64; 3]> {
+    let one = |name: &str| report.number(&format!("/{of}/{name}"));
+    Ok([one("p50")? / 1e3, one("p999")? / 1e3, one("max")? / 1e3])
 }
 
 impl Phase {
@@ -311,7 +309,13 @@ impl Phase {
     }
 
     fn is_reached(&self) -> bool {
-        !self.grows() && self.own_stalls().next().is_none()
+        !self.grows() && self.own_stalls().next().is_none() && self.failures().next().is_none()
+    }
+
+    fn failures(&self) -> impl Iterator<Item = &String> {
+        self.pieces
+            .iter()
+            .filter_map(|piece| piece.failure.as_ref())
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
@@ -349,6 +353,9 @@ impl Phase {
     }
 
     fn print_stalls(&self) {
+        for failure in self.failures() {
+            println!("- {}: FAILED: {failure}", self.name);
+        }
         let own: Vec<&Stall> = self.own_stalls().collect();
         println!(
             "- {}: {} stalls over {STALL_MS_MAX} ms, {} of them while the machine itself stood still",
@@ -368,6 +375,7 @@ impl Phase {
             json!({
                 "send_ms": piece.send, "received_ms": piece.received, "resident_mib": piece.resident_mib,
                 "open_files": piece.open_files, "files_made": piece.files_made, "files_deleted": piece.files_deleted,
+                "failure": piece.failure,
             })
         };
         let stall = |stall: &Stall| json!({ "ms": stall.ms, "cause": words(&stall.causes) });

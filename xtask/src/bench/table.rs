@@ -2,11 +2,12 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::budget::{Figure, Need, Unit};
+use super::report::Report;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
 pub(super) enum System {
@@ -21,6 +22,10 @@ pub(super) enum System {
 #[derive(Default)]
 pub(super) struct Samples {
     taken: HashMap<(System, &'static str), Vec<f64>>,
+    /// Loads that gave no figure, since something was refused or lost.
+    failed: HashMap<(System, &'static str), usize>,
+    /// What readers of the table must know.
+    pub(super) notes: Vec<String>,
 }
 
 impl Samples {
@@ -33,24 +38,33 @@ impl Samples {
         Some(median(values.iter().copied()))
     }
 
-    /// Takes these figures from a load's report; returns what readers of the table must know of it.
+    /// Takes these figures from a load's report; of one in which something was refused or lost, only that.
     pub(super) fn take(
         &mut self,
         system: System,
         figures: &[Figure],
-        report: &Value,
-    ) -> Result<Option<String>> {
+        report: &Report,
+    ) -> Result<()> {
+        if let Some(failure) = report.failure() {
+            let name = figures.first().map_or("", |figure| figure.name);
+            let note = format!("{system:?}, {name}: {failure}");
+            eprintln!("   {note}");
+            self.notes.push(note);
+            for figure in figures {
+                *self.failed.entry((system, figure.name)).or_default() += 1;
+            }
+            return Ok(());
+        }
         for figure in figures {
-            let value = number_at(report, figure.at)?;
+            let value = report.number(figure.at)?;
             eprintln!("   {}: {value:.1}", figure.name);
             self.add(system, figure.name, value);
         }
-        let (errors, lost) = (&report["errors"], &report["lost"]);
-        let failed = errors.as_array().is_some_and(|errors| !errors.is_empty());
-        Ok((failed || lost.as_u64().unwrap_or(0) > 0).then(|| {
-            let name = figures[0].name;
-            format!("{system:?}, {name}: errors {errors}, lost {lost}")
-        }))
+        Ok(())
+    }
+
+    fn failures(&self, system: System, name: &'static str) -> usize {
+        self.failed.get(&(system, name)).copied().unwrap_or(0)
     }
 
     /// Whether Skylark reaches it; None if something to judge it by wasn't measured.
@@ -74,6 +88,7 @@ impl Samples {
             .map(|need| self.reached(figure, *need))
             .collect();
         match () {
+            () if self.failures(System::Skylark, figure.name) > 0 => "NO",
             () if reached.is_empty() => "-",
             () if reached.contains(&Some(false)) => "NO",
             () if reached.contains(&None) => "?",
@@ -81,21 +96,15 @@ impl Samples {
         }
     }
 
-    /// `median (min..max)`.
+    /// [`spread`], and how many loads failed.
     fn cell(&self, system: System, figure: &Figure) -> String {
-        let Some(median) = self.median(system, figure.name) else {
-            return "-".to_owned();
-        };
-        let values = &self.taken[&(system, figure.name)];
-        if values.len() == 1 {
-            return number(median, figure.unit);
+        let values = self.taken.get(&(system, figure.name));
+        let values = values.map_or(&[][..], Vec::as_slice);
+        let cell = spread(values, |value| number(value, figure.unit));
+        match self.failures(system, figure.name) {
+            0 => cell,
+            failed => format!("{cell}, {failed} FAILED"),
         }
-        let (min, max) = (
-            values.iter().copied().fold(f64::MAX, f64::min),
-            values.iter().copied().fold(0.0, f64::max),
-        );
-        let [median, min, max] = [median, min, max].map(|value| number(value, figure.unit));
-        format!("{median} ({min}..{max})")
     }
 
     /// How Skylark compares, larger being better: times Apache, and share of the floor or of fdatasync.
@@ -177,18 +186,13 @@ impl Samples {
                     "floor": of(System::Floor),
                     "fdatasync": of(System::Disk),
                     "skylark": of(System::Skylark),
+                    "failed": self.failures(System::Skylark, figure.name),
                     "required": need,
                     "ok": self.verdict(figure),
                 })
             })
             .collect()
     }
-}
-
-/// A number in a load's report, by a JSON pointer.
-pub(super) fn number_at(report: &Value, at: &str) -> Result<f64> {
-    let value = report.pointer(at).and_then(Value::as_f64);
-    value.with_context(|| format!("no {at} in {report}"))
 }
 
 /// Between the two in the middle if there are two; not a number if there is none.
@@ -199,6 +203,18 @@ pub(super) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     match values.get(low..=high) {
         Some(middle) => middle.iter().sum::<f64>() / middle.len() as f64,
         None => f64::NAN,
+    }
+}
+
+/// `median (min..max)`.
+pub(super) fn spread(values: &[f64], show: impl Fn(f64) -> String) -> String {
+    let middle = show(median(values.iter().copied()));
+    let min = values.iter().copied().reduce(f64::min);
+    let max = values.iter().copied().reduce(f64::max);
+    match (values.len(), min, max) {
+        (2.., Some(min), Some(max)) => format!("{middle} ({}..{})", show(min), show(max)),
+        (1, ..) => middle,
+        _ => "-".to_owned(),
     }
 }
 
@@ -296,6 +312,38 @@ mod tests {
         one.add(System::Disk, name, 150.0);
         one.add(System::Skylark, name, 241.0);
         assert_eq!(one.verdict(&SYNC_ONE.figures[0]), "NO");
+    }
+
+    #[test]
+    fn a_load_with_errors_or_losses_is_no_figure_and_not_reached() {
+        let one_in_flight = &LOADS[3];
+        let refused = json!([{ "code": 2, "remark": "busy", "count": 1 }]);
+        // Of nothing that went well all quantiles are 0, which would be good.
+        let report = |errors, lost| {
+            Report(json!({ "latency_us": { "p50": 0.0 }, "errors": errors, "lost": lost }))
+        };
+        let figure = &one_in_flight.figures[0];
+        for failed in [report(refused, 0), report(json!([]), 3)] {
+            let mut samples = Samples::default();
+            samples.add(System::Floor, figure.name, 50.0);
+            let mut take = |report| samples.take(System::Skylark, one_in_flight.figures, report);
+            take(&failed).unwrap();
+            take(&report(json!([]), 0)).unwrap();
+            assert_eq!(samples.cell(System::Skylark, figure), "0.0, 1 FAILED");
+            assert_eq!(samples.verdict(figure), "NO");
+            assert_eq!(samples.notes.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_failed_of_another_system_is_not_compared_with() {
+        let mut samples = samples(&[], 600e3, &[400e3]);
+        let failed = Report(json!({ "errors": [{ "code": 2, "remark": "busy", "count": 1 }] }));
+        samples
+            .take(System::Apache, LOADS[0].figures, &failed)
+            .unwrap();
+        assert_eq!(samples.verdict(SEND), "?");
+        assert_eq!(samples.cell(System::Apache, SEND), "-, 1 FAILED");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::super::machine::open_files;
+use super::super::report::Report;
 use super::super::server::{Programs, Server};
-use super::super::table::{System, aligned, median, number_at};
+use super::super::table::{System, aligned, median};
 
 const MANY: &str = "Many";
 const ONE: &str = "One";
@@ -180,9 +181,9 @@ impl Run<'_> {
             "1",
         ];
         let pull = self.programs.load(&server, &pull)?;
-        self.add(&PULL, number_at(&pull, "/latency_us/p50")?);
+        self.add(&PULL, pull.number("/latency_us/p50")?);
         let alone = self.programs.load(&server, &live(LIVE_SECONDS))?;
-        self.add(&LIVE_ALONE, number_at(&alone, "/latency_us/max")? / 1e3);
+        self.add(&LIVE_ALONE, alone.number("/latency_us/max")? / 1e3);
         let beside = [
             &self.at_random(LIVE_SECONDS)[..],
             &["--rate", BESIDE_RATE].map(str::to_owned),
@@ -193,8 +194,8 @@ impl Run<'_> {
         let felt = self.programs.load(&server, &live(LIVE_SECONDS));
         beside.report(&server)?;
         let felt = felt?;
-        self.add(&LIVE_BESIDE, number_at(&felt, "/latency_us/max")? / 1e3);
-        self.add(&LIVE_BESIDE_P99, number_at(&felt, "/latency_us/p99")? / 1e3);
+        self.add(&LIVE_BESIDE, felt.number("/latency_us/max")? / 1e3);
+        self.add(&LIVE_BESIDE_P99, felt.number("/latency_us/p99")? / 1e3);
         self.rates(&server)?;
         server.kill()?;
         Ok(fs::remove_dir_all(&self.home)?)
@@ -214,7 +215,7 @@ impl Run<'_> {
             live.add(self.programs, server)?;
         }
         let made = made.report(server)?;
-        self.add(&MADE, number_at(&made, "/seconds")?);
+        self.add(&MADE, made.number("/seconds")?);
         self.add(&LIVE_MADE, live.max_ms);
         self.add(&LIVE_MADE_P99, live.p99_ms);
         Ok(())
@@ -229,7 +230,7 @@ impl Run<'_> {
         for _ in 0..self.rounds {
             for (rates, load) in [(&mut random, &at_random[..]), (&mut one, &to_one)] {
                 let report = self.programs.load(server, load)?;
-                rates.push(number_at(&report, "/messages_per_second")?);
+                rates.push(report.number("/messages_per_second")?);
             }
         }
         self.add(&RANDOM, median(random));
@@ -266,8 +267,8 @@ struct Live {
 impl Live {
     fn add(&mut self, programs: &Programs, server: &Server) -> Result<()> {
         let felt = programs.load(server, &live("2"))?;
-        self.max_ms = self.max_ms.max(number_at(&felt, "/latency_us/max")? / 1e3);
-        self.p99_ms = self.p99_ms.max(number_at(&felt, "/latency_us/p99")? / 1e3);
+        self.max_ms = self.max_ms.max(felt.number("/latency_us/max")? / 1e3);
+        self.p99_ms = self.p99_ms.max(felt.number("/latency_us/p99")? / 1e3);
         Ok(())
     }
 }
@@ -322,16 +323,28 @@ fn apache(programs: &Programs, home: &Path, shape: Shape) -> Result<String> {
     let files = open_files(server.broker_id())?;
     let maps = fs::read_to_string(format!("/proc/{}/maps", server.broker_id()))?;
     let queues = maps.matches("/consumequeue/").count();
-    let what = match load.is_over()? {
-        true => format!("makes {name} in {took:.1} s"),
-        false => format!("has not made {name} after {took:.0} s"),
+    let ended = match load.is_over()? {
+        true => Some(load.report(&server)),
+        false => {
+            load.kill()?;
+            None
+        }
     };
-    load.kill()?;
+    let what = how_far(&name, took, ended);
     server.kill()?;
     fs::remove_dir_all(home)?;
     Ok(format!(
         "Apache {what}; it has {queues} queue files mapped then, {files} open files, {memory:.0} MiB"
     ))
+}
+
+/// `ended`: what the load said, if it came to its end.
+fn how_far(name: &str, took: f64, ended: Option<Result<Report>>) -> String {
+    match ended {
+        Some(Ok(_)) => format!("makes {name} in {took:.1} s"),
+        Some(Err(error)) => format!("does not make {name}, after {took:.1} s: {error:#}"),
+        None => format!("has not made {name} after {took:.0} s"),
+    }
 }
 
 impl Topics {
@@ -409,5 +422,23 @@ impl Topics {
             }
             _ => format!("{value:.digits$}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn topics_that_were_refused_are_not_made() {
+        let words = |ended| how_far("10 x 4", 0.2, ended);
+        assert_eq!(words(Some(Ok(Report(json!({}))))), "makes 10 x 4 in 0.2 s");
+        assert_eq!(
+            words(Some(Err(anyhow!("40 x code 2")))),
+            "does not make 10 x 4, after 0.2 s: 40 x code 2"
+        );
+        assert_eq!(words(None), "has not made 10 x 4 after 0 s");
     }
 }

@@ -181,25 +181,18 @@ fn figures() -> impl Iterator<Item = &'static Figure> {
 }
 
 /// What was measured.
-pub(super) struct Measured {
-    samples: Samples,
-    /// What readers of the table must know.
-    notes: Vec<String>,
-}
+pub(super) struct Measured(Samples);
 
 impl Measured {
     /// A table for a person.
     pub(super) fn text(&self) -> String {
-        let notes: String = self
-            .notes
-            .iter()
-            .map(|note| format!("- {note}\n"))
-            .collect();
-        self.samples.table(figures()) + &notes
+        let notes = self.0.notes.iter();
+        let notes: String = notes.map(|note| format!("- {note}\n")).collect();
+        self.0.table(figures()) + &notes
     }
 
     pub(super) fn json(&self) -> Value {
-        json!({ "rows": self.samples.json(figures()), "notes": self.notes })
+        json!({ "rows": self.0.json(figures()), "notes": self.0.notes })
     }
 }
 
@@ -213,10 +206,7 @@ pub(super) fn measure(
         programs,
         home: home.join("traffic"),
         pace: if short { SHORT } else { FULL },
-        measured: Measured {
-            samples: Samples::default(),
-            notes: Vec::new(),
-        },
+        samples: Samples::default(),
     };
     for round in 1..=traffic.pace.rounds {
         for &system in systems {
@@ -229,14 +219,14 @@ pub(super) fn measure(
                 .with_context(|| format!("{system:?} in round {round}"))?;
         }
     }
-    Ok(traffic.measured)
+    Ok(Measured(traffic.samples))
 }
 
 struct Traffic<'p> {
     programs: &'p Programs,
     home: PathBuf,
     pace: Pace,
-    measured: Measured,
+    samples: Samples,
 }
 
 impl Traffic<'_> {
@@ -318,15 +308,14 @@ impl Traffic<'_> {
     ) -> Result<()> {
         let topic = format!("Bench{}", arguments.concat().replace("--", ""));
         let common = ["--topic", &topic, "--seconds", self.pace.seconds];
-        let report = self.programs.load(server, &[arguments, &common].concat())?;
-        let note = self.measured.samples.take(system, figures, &report)?;
-        self.measured.notes.extend(note);
-        Ok(())
+        let arguments = [arguments, &common].concat();
+        let report = self.programs.try_load(server, &arguments)?;
+        self.samples.take(system, figures, &report)
     }
 
     fn add(&mut self, system: System, figure: &Figure, value: f64) {
         eprintln!("   {}: {value:.1}", figure.name);
-        self.measured.samples.add(system, figure.name, value);
+        self.samples.add(system, figure.name, value);
     }
 }
 
