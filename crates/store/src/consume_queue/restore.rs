@@ -277,6 +277,7 @@ impl QueueFiles {
         }
         drop(entries);
         queue.next.store(next, Ordering::Relaxed);
+        queue.set_min(queue.min().0.min(next));
         Ok(())
     }
 

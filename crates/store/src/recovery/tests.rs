@@ -582,6 +582,30 @@ fn a_topic_begun_again_is_told_from_a_damaged_number() {
     assert_eq!(bodies(&store, "T", 0), [b"new 0", b"new 1", b"new 2"]);
 }
 
+/// The same where the old messages had begun to expire: what the new ones' queue has is seen from its first on.
+#[test]
+fn a_topic_begun_again_has_its_own_minimum() {
+    let disk = SimDisk::new(1);
+    let store = filled(&disk, config());
+    for index in 0..60 {
+        append(&store, &[Message::new("T", 0, format!("old {index}"))], 100);
+    }
+    append(&store, &[Message::new("T", 0, vec![b'.'; 3000])], 100);
+    store.flush_queues(200_000).unwrap();
+    store.expire(3).unwrap();
+    let queue = store.queue("T", 0).unwrap();
+    assert!((1..60).contains(&queue.min().0), "{queue:?}");
+    // The queue's files were removed, and a power cut brought them back.
+    store.queues.begin_at(&queue, 0);
+    for index in 0..3 {
+        append(&store, &[Message::new("T", 0, format!("new {index}"))], 101);
+    }
+    let store = open(&disk.crash(CrashKeep::All), config());
+    let queue = store.queue("T", 0).unwrap();
+    assert_eq!((queue.min().0, queue.max_visible().0), (0, 3));
+    assert_eq!(bodies(&store, "T", 0), [b"new 0", b"new 1", b"new 2"]);
+}
+
 /// A failed sync leaves in memory what is not on disk, and the kernel takes it for written. The
 /// next start shows it to consumers only once it is.
 #[test]
