@@ -409,7 +409,7 @@ fn is_queued(outline: &Outline<'_>) -> bool {
 
 /// The files of the log, oldest first.
 pub(crate) fn segments(config: &Config, disk: &Disk) -> Result<Vec<Arc<Segment>>, OpenError> {
-    let mut segments = Vec::new();
+    let mut files = Vec::new();
     for entry in disk.list(&config.commit_log_dir)? {
         let Some(start) = file_start(&entry.name).filter(|_| !entry.is_dir) else {
             continue;
@@ -423,14 +423,43 @@ pub(crate) fn segments(config: &Config, disk: &Disk) -> Result<Vec<Arc<Segment>>
                 name: "mappedFileSizeCommitLog",
             });
         }
-        if entry.len < config.log_file_bytes {
-            // Cut short by a crash while it was made, or by somebody.
-            tracing::warn!(path = %path.display(), len = entry.len, "commit log file too short");
-            disk.open_write(&path)?.allocate(config.log_file_bytes)?;
-        }
-        segments.push(Arc::new(Segment::new(start, path, None)));
+        files.push((Segment::new(start, path, None), entry.len));
     }
-    Ok(segments)
+    remove_unfinished(config, disk, &mut files)?;
+    for (segment, len) in &files {
+        if *len < config.log_file_bytes {
+            // Cut short by a crash while it was made, or by somebody.
+            let path = &segment.path;
+            tracing::warn!(path = %path.display(), len, "commit log file too short");
+            disk.open_write(path)?.allocate(config.log_file_bytes)?;
+        }
+    }
+    let segments = files.into_iter().map(|(segment, _)| Arc::new(segment));
+    Ok(segments.collect())
+}
+
+/// Removes files that are too short and have no data in or behind them: a crash came while they were made ahead, and there may
+/// be no space for them now. The first file stays: it says where the log goes on.
+fn remove_unfinished(
+    config: &Config,
+    disk: &Disk,
+    files: &mut Vec<(Segment, u64)>,
+) -> io::Result<()> {
+    if files.iter().all(|(_, len)| *len == config.log_file_bytes) {
+        return Ok(());
+    }
+    for number in (1..files.len()).rev() {
+        let (segment, len) = &files[number];
+        let file = disk.open_read(&segment.path)?;
+        if !is_blank(&file, 0, file.data_end()?)? {
+            break;
+        }
+        if *len < config.log_file_bytes {
+            disk.remove_file(&segment.path)?;
+            files.remove(number);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a file is all zero in a range.

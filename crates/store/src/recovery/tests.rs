@@ -419,11 +419,7 @@ fn sizes_that_do_not_fit_stop_the_start() {
         log_file_bytes: 3 * 4096,
         ..config()
     };
-    let smaller_queue = Config {
-        queue_file_bytes: 200,
-        ..config()
-    };
-    for config in [smaller_log, larger_log, smaller_queue] {
+    for config in [smaller_log, larger_log] {
         let error = open(config).unwrap_err();
         assert!(matches!(error, OpenError::FileSize { .. }), "{error}");
     }
@@ -437,6 +433,8 @@ fn sizes_that_do_not_fit_stop_the_start() {
         .unwrap();
     assert!(matches!(open(config()), Err(OpenError::Locked(_))));
     drop(taken);
+    // None of them has changed a file.
+    open(config()).unwrap();
 }
 
 #[test]
@@ -657,6 +655,68 @@ fn a_record_that_ends_in_a_hole_is_whole() {
     let (store, report) = Store::open(config, on).unwrap();
     assert_eq!(report.end, end);
     assert_eq!(bodies(&store, "T", 0).len(), 1);
+}
+
+/// A crash cuts short what was just made ahead, and the disk has filled up since: it holds nothing, so it needs no space.
+#[test]
+fn a_file_made_ahead_and_cut_short_is_removed() {
+    const WHOLE: u64 = LOG_FILE_BYTES;
+    // Lengths of the files behind the last data, and which of them stay.
+    for (made, stay) in [
+        (vec![0], vec![]),
+        (vec![100], vec![]),
+        (vec![WHOLE, 0], vec![3]),
+        (vec![0, 100], vec![]),
+        // As a power cut may leave them.
+        (vec![0, WHOLE, 0], vec![4]),
+    ] {
+        let disk = SimDisk::new(1);
+        let store = filled(&disk, config());
+        let end = store.log_end();
+        assert_eq!(end.0 as u64 / LOG_FILE_BYTES, 2);
+        store.flush_queues(200_000).unwrap();
+        drop(store);
+        let disk = disk.crash(CrashKeep::All);
+        let on = Disk::Sim(disk.clone());
+        for (number, len) in (3..).zip(&made) {
+            let file = on.open_write(&log_file(number * LOG_FILE_BYTES)).unwrap();
+            file.set_len(0).unwrap();
+            file.allocate(*len).unwrap();
+        }
+        disk.set_capacity(Some(disk.used()));
+        let (store, report) = open_with_report(&disk, config());
+        assert_eq!((report.end, report.bad.len()), (end, 0), "{made:?}");
+        assert_whole(&store);
+        let found = store.log.segments().into_iter().skip(3);
+        let found: Vec<_> = found
+            .map(|file| file.start as u64 / LOG_FILE_BYTES)
+            .collect();
+        assert_eq!(found, stay, "{made:?}");
+        disk.set_capacity(None);
+        for _ in 0..20 {
+            append(&store, &[Message::new("Z", 0, vec![b'.'; 1000])], 100);
+        }
+        assert_eq!(bodies(&store, "Z", 0).len(), 20);
+    }
+}
+
+/// The first file says where the log goes on, though all before it has expired: it stays, whatever it has.
+#[test]
+fn the_first_file_is_made_whole_again() {
+    let disk = SimDisk::new(1);
+    let store = filled(&disk, config());
+    store.flush_queues(100_001).unwrap();
+    store.expire(9).unwrap();
+    let first = store.log_min().0;
+    assert!(first > 0);
+    drop(store);
+    let disk = disk.crash(CrashKeep::All);
+    let file = Disk::Sim(disk.clone())
+        .open_write(&log_file(first as u64))
+        .unwrap();
+    file.set_len(0).unwrap();
+    let store = open(&disk, config());
+    assert_eq!(store.log_min().0, first);
 }
 
 /// The names of new queues' files and directories are not durable one by one, but once a checkpoint
