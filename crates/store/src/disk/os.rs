@@ -208,15 +208,9 @@ impl OsFile {
 
     #[cfg(target_os = "linux")]
     pub(super) fn read_cached_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        use rustix::io::{Errno, ReadWriteFlags, preadv2};
+        use rustix::io::{ReadWriteFlags, preadv2};
         let mut into = [io::IoSliceMut::new(buf)];
-        match preadv2(&self.0, &mut into, pos, ReadWriteFlags::NOWAIT) {
-            // Old kernels and some file systems don't know.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            read => Ok(read?),
-        }
+        Ok(preadv2(&self.0, &mut into, pos, ReadWriteFlags::NOWAIT)?)
     }
 
     #[cfg(not(target_os = "linux"))]

@@ -49,6 +49,7 @@ struct State {
     changes: u64,
     next_file: u64,
     boot: u64,
+    forgetful: bool,
 }
 
 /// What a crash leaves of all that is not yet synced.
@@ -108,6 +109,13 @@ pub enum FaultError {
     NoSpace,
 }
 
+impl Fault {
+    fn is_on(&self, on: FaultOn, path: &str) -> bool {
+        (self.on == on || self.on == FaultOn::AnyChange && on != FaultOn::Read)
+            && path.contains(&self.path)
+    }
+}
+
 /// An open simulated file.
 #[derive(Debug)]
 pub struct SimFile {
@@ -136,6 +144,7 @@ impl SimDisk {
                 changes: 0,
                 next_file: 0,
                 boot: 1,
+                forgetful: false,
             }),
             held: Mutex::default(),
             released: Condvar::new(),
@@ -164,6 +173,7 @@ impl SimDisk {
                 } else {
                     state.boot + 1
                 },
+                forgetful: state.forgetful,
             }),
             held: Mutex::default(),
             released: Condvar::new(),
@@ -212,6 +222,12 @@ impl SimDisk {
     /// Size of the disk in bytes; `None` is without end. May be set below what is in use.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity = bytes;
+    }
+
+    /// From now on, after a crash too, reads that don't wait are refused, come short or find
+    /// nothing, at random: as a kernel may do, and some do that shouldn't.
+    pub fn forget(&self) {
+        self.state.lock().forgetful = true;
     }
 
     /// Bytes in use: pages written and blocks reserved.
@@ -394,9 +410,7 @@ impl State {
         let path = path.to_string_lossy();
         let mut failed = None;
         self.faults.retain_mut(|fault| {
-            let matches = (fault.on == on || fault.on == FaultOn::AnyChange && on != FaultOn::Read)
-                && path.contains(&fault.path);
-            if !matches {
+            if !fault.is_on(on, &path) {
                 return true;
             }
             if fault.after > 0 {
@@ -441,7 +455,22 @@ impl SimFile {
         if self.disk.held.lock().holds(FaultOn::Read, &self.path) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.read_at(buf, pos)
+        let mut state = self.disk.state.lock();
+        // A read that is to fail is one of the disk.
+        if state
+            .faults
+            .iter()
+            .any(|fault| fault.is_on(FaultOn::Read, &self.path))
+        {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let reach = match state.forgetful.then(|| state.random.below(4)) {
+            Some(0) => return Err(io::ErrorKind::WouldBlock.into()),
+            Some(1) => 0,
+            Some(2) => state.random.below(buf.len() as u64 + 1) as usize,
+            _ => buf.len(),
+        };
+        Ok(self.content.lock().read(&mut buf[..reach], pos))
     }
 
     pub(super) fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {

@@ -25,12 +25,18 @@ fn reads_what_was_written() {
         let mut buf = [1; 8];
         assert_eq!(file.read_at(&mut buf, 4093).unwrap(), 6);
         assert_eq!(&buf, b"\0hello\x01\x01");
-        let mut cached = [1; 8];
-        match file.read_cached_at(&mut cached, 4093) {
-            Ok(count) => assert_eq!((count, cached), (6, buf)),
-            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        let cached = |buf: &mut [u8], pos| {
+            let read = file.read_cached_at(buf, pos);
+            read.map_err(|error| error.kind())
+        };
+        if cfg!(target_os = "linux") || matches!(file, File::Sim(_)) {
+            // What was just written is in memory.
+            let mut found = [1; 8];
+            assert_eq!(cached(&mut found, 4093), Ok(6));
+            assert_eq!(found, buf);
         }
         assert_eq!(file.read_at(&mut buf, 4099).unwrap(), 0);
+        assert_eq!(cached(&mut buf, 4099), Err(ErrorKind::WouldBlock));
         assert_eq!(file.read_at(&mut buf, 9999).unwrap(), 0);
         assert_eq!(
             file.read_exact_at(&mut buf, 4093).unwrap_err().kind(),

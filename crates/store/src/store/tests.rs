@@ -139,8 +139,11 @@ impl World {
             sync_flush,
             ..config()
         };
+        let sim = SimDisk::new(seed);
+        // Nothing may depend on what the kernel has in memory.
+        sim.forget();
         let mut world = World {
-            sim: SimDisk::new(seed),
+            sim,
             config,
             store: None,
             sent: Vec::new(),
