@@ -20,6 +20,9 @@ use crate::disk::{Disk, File, Wait};
 use crate::limits;
 use crate::tail::Tail;
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of the record that ends a file.
 pub(crate) const BLANK_BYTES: i64 = 8;
 
@@ -268,6 +271,13 @@ impl CommitLog {
             };
             let len = (to.min(file_end) - at).min(limits::READ_WINDOW_BYTES as i64);
             let bytes = self.read_at(at, len as usize, Wait::ForDisk)?;
+            if bytes.len() < len as usize {
+                let (path, count) = (segment.path.display(), bytes.len());
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("{path}: {count} of {len} bytes could be read"),
+                ));
+            }
             self.write(&segment, at, &bytes)?;
             at += len;
         }
