@@ -53,11 +53,11 @@ pub enum AppendError {
     Io(io::Error),
     /// The disk does not keep up. It may a moment later.
     #[error(
-        "the disk has not finished a {what} for {for_ms} ms, limit {limit} ms; {waiting} bytes of messages wait for it",
+        "the disk has not finished {what} for {for_ms} ms, limit {limit} ms; {waiting} bytes of messages wait for it",
         limit = limits::BUSY_MS
     )]
     Busy {
-        /// "write" or "sync".
+        /// "a write", "a sync", or "the writes before it" if they were several or one.
         what: &'static str,
         /// Since it began, or was first seen.
         for_ms: i64,
@@ -118,7 +118,7 @@ impl Store {
         if writer.sealed {
             return Err(crate::Sealed.into());
         }
-        let under_way = self.appending_since.begin(now_ms);
+        let under_way = self.appending_since.begin();
         self.there_must_be_room()?;
         self.wipe_scar(&mut writer)?;
         let store_timestamp = now_ms.max(writer.last_ms);

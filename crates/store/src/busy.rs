@@ -22,14 +22,11 @@ const UNSEEN: i64 = i64::MIN;
 pub(crate) struct UnderWay<'a>(&'a Since);
 
 impl Since {
-    pub(crate) fn begin(&self, now_ms: i64) -> UnderWay<'_> {
-        self.0.store(now_ms, Ordering::Relaxed);
+    /// At a time that is not known: an append's own was read before it waited for its turn. It counts from when another
+    /// append first sees it.
+    pub(crate) fn begin(&self) -> UnderWay<'_> {
+        self.0.store(UNSEEN, Ordering::Relaxed);
         UnderWay(self)
-    }
-
-    /// At a time that is not known. It counts from when an append first sees it.
-    pub(crate) fn begin_unseen(&self) -> UnderWay<'_> {
-        self.begin(UNSEEN)
     }
 
     /// For how long already, if that is too long.
@@ -55,7 +52,7 @@ impl Drop for UnderWay<'_> {
 
 impl Store {
     /// The log lock, for an append: unless the disk has kept somebody else in it for too long or, with sync flush, the
-    /// messages that wait for the sync under way.
+    /// messages that wait for the sync under way. How long it waits itself is real time, whatever `now_ms` says.
     pub(crate) fn lock_log(&self, now_ms: i64) -> Result<MutexGuard<'_, Writer>, AppendError> {
         let busy = |what, for_ms| {
             let waiting = self.log.end() - self.durable.at();
@@ -66,15 +63,15 @@ impl Store {
             }
         };
         if let Some(for_ms) = self.appending_since.too_long(now_ms) {
-            return Err(busy("write", for_ms));
+            return Err(busy("a write", for_ms));
         }
         if self.config.sync_flush
             && let Some(for_ms) = self.syncing_since.too_long(now_ms)
         {
-            return Err(busy("sync", for_ms));
+            return Err(busy("a sync", for_ms));
         }
         let patience = Duration::from_millis(limits::BUSY_MS.unsigned_abs());
         let writer = self.writer.try_lock_for(patience);
-        writer.ok_or_else(|| busy("write", limits::BUSY_MS))
+        writer.ok_or_else(|| busy("the writes before it", limits::BUSY_MS))
     }
 }

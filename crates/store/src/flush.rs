@@ -100,7 +100,7 @@ impl Store {
         if end == durable {
             return Ok(LogOffset(end));
         }
-        let under_way = self.syncing_since.begin_unseen();
+        let under_way = self.syncing_since.begin();
         let synced = self.log.sync(durable, end);
         // Before anybody is woken by it: whoever appends then waits for another one.
         drop(under_way);

@@ -36,7 +36,7 @@ pub const LOG_HANDLES_MAX: usize = 64;
 /// Bytes of one append, so that one caller can't hold the log lock for long.
 pub const BATCH_BYTES_MAX: usize = 32 << 20;
 
-/// An append does not wait longer than this for the disk to let another one finish, nor, with sync flush, behind a sync that
+/// An append does not wait longer than this for those before it to be written, nor, with sync flush, behind a sync that
 /// takes longer. Apache's osPageCacheBusyTimeOutMills; its clients give up after three times as much.
 pub const BUSY_MS: i64 = 1_000;
 

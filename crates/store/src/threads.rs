@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Batch, Config, Disk, EntryTag, LocalTime, ReadLimits, ReadStatus, Store};
+use crate::{AppendError, Batch, Config, Disk, EntryTag, LocalTime, ReadLimits, ReadStatus, Store};
 use protocol::record::{Outline, Record, crc31};
 use protocol::{LogOffset, QueueOffset};
 
@@ -57,8 +57,10 @@ fn produce(store: &Store, producer: u32) {
             push(&mut batch, store, (number % 3) as i32, producer, number);
             number += 1;
         }
-        // One time for all: a disk that took longer than it may would refuse some.
-        store.append(&mut batch, 1000).unwrap();
+        // A disk that takes its time refuses some.
+        while let Err(error) = store.append(&mut batch, 1000) {
+            assert!(matches!(error, AppendError::Busy { .. }), "{error}");
+        }
     }
 }
 

@@ -75,6 +75,28 @@ fn with_async_flush_nobody_waits_for_a_sync() {
     });
 }
 
+/// 0.6 s each: the second is in time, though its sender waited for the first.
+#[test]
+fn a_write_is_timed_from_its_turn_on() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, config());
+    append(&store, "first", 5_000).unwrap();
+    let first_write = store.writer.lock();
+    thread::scope(|scope| {
+        let second = scope.spawn(|| append(&store, "second", 5_000));
+        // For it to stand in line.
+        thread::sleep(Duration::from_millis(50));
+        disk.hold(FaultOn::Write, "commitlog");
+        drop(first_write);
+        wait_until(|| disk.waiting() > 0);
+        let third = scope.spawn(|| append(&store, "third", 6_000));
+        thread::sleep(Duration::from_millis(200));
+        disk.release();
+        second.join().unwrap().unwrap();
+        third.join().unwrap().unwrap();
+    });
+}
+
 #[test]
 fn behind_a_write_that_hangs_only_the_first_waits() {
     let disk = SimDisk::new(1);
@@ -86,13 +108,22 @@ fn behind_a_write_that_hangs_only_the_first_waits() {
         wait_until(|| store.writer.is_locked());
         let began = std::time::Instant::now();
         let refused = append(&store, "third", 5_000).unwrap_err();
-        assert!(matches!(refused, AppendError::Busy { what: "write", .. }));
+        assert_eq!(
+            refused.to_string(),
+            "the disk has not finished the writes before it for 1000 ms, limit 1000 ms; 102 bytes of messages wait for it"
+        );
         assert!(began.elapsed() >= Duration::from_millis(900));
         // Later ones don't wait at all; else a thread would be lost with each.
         let began = std::time::Instant::now();
         for now_ms in 6_000..6_100 {
             let refused = append(&store, "third", now_ms).unwrap_err();
-            assert!(matches!(refused, AppendError::Busy { what: "write", .. }));
+            assert!(matches!(
+                refused,
+                AppendError::Busy {
+                    what: "a write",
+                    ..
+                }
+            ));
         }
         assert!(began.elapsed() < Duration::from_millis(900));
         disk.release();
