@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::LogOffset;
 
 use crate::Store;
@@ -79,23 +79,26 @@ impl Hidden {
 impl Store {
     /// Makes everything appended so far durable and gives the end of it. Appends go on meanwhile.
     pub fn flush(&self) -> Result<LogOffset, FlushError> {
-        self.flush_as(&mut self.flushing.lock())
+        self.flush_as(&mut self.flushing.lock(), self.writer.lock())
     }
 
-    /// The same, unless somebody else is at it: `None`.
+    /// The same, unless somebody else is at it or in a write, which may hang: `None`.
     pub fn try_flush(&self) -> Option<Result<LogOffset, FlushError>> {
         let mut flushed = self.flushing.try_lock()?;
-        Some(self.flush_as(&mut flushed))
+        let writer = self.writer.try_lock()?;
+        Some(self.flush_as(&mut flushed, writer))
     }
 
-    fn flush_as(&self, flushed: &mut Flushed) -> Result<LogOffset, FlushError> {
-        let (end, last_ms) = {
-            let writer = self.writer.lock();
-            if writer.sealed {
-                return Err(crate::Sealed.into());
-            }
-            (writer.end, writer.last_ms)
-        };
+    fn flush_as(
+        &self,
+        flushed: &mut Flushed,
+        writer: MutexGuard<'_, Writer>,
+    ) -> Result<LogOffset, FlushError> {
+        if writer.sealed {
+            return Err(crate::Sealed.into());
+        }
+        let (end, last_ms) = (writer.end, writer.last_ms);
+        drop(writer);
         let durable = self.durable.at();
         if end == durable {
             return Ok(LogOffset(end));

@@ -59,6 +59,38 @@ fn behind_a_sync_that_hangs_appends_wait_for_a_second_and_no_longer() {
     assert_eq!(store.queue("Orders", 0).unwrap().next(), 4);
 }
 
+/// Who tries to flush has other things to do.
+#[test]
+fn a_flush_that_is_only_tried_waits_for_nobody() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk, sync_config());
+    append(&store, "first", 5_000).unwrap();
+    let second = || {
+        let _ = append(&store, "second", 5_000);
+    };
+    let flush = || {
+        let _ = store.flush();
+    };
+    let others: [(FaultOn, &(dyn Fn() + Sync)); 2] =
+        [(FaultOn::Write, &second), (FaultOn::Sync, &flush)];
+    for (on, other) in others {
+        disk.hold(on, "commitlog");
+        thread::scope(|scope| {
+            scope.spawn(other);
+            wait_until(|| disk.waiting() > 0);
+            let tried = scope.spawn(|| store.try_flush().is_none());
+            let began = std::time::Instant::now();
+            while !tried.is_finished() && began.elapsed() < Duration::from_secs(5) {
+                thread::yield_now();
+            }
+            let at_once = tried.is_finished();
+            disk.release();
+            assert!(at_once && tried.join().unwrap(), "{on:?}");
+        });
+    }
+    assert_eq!(store.try_flush().unwrap().unwrap(), store.log_end());
+}
+
 #[test]
 fn with_async_flush_nobody_waits_for_a_sync() {
     let disk = SimDisk::new(1);
