@@ -81,11 +81,15 @@ impl Broker {
         );
     }
 
-    /// Writes what lookups need and can be made anew from the log: consume queues. `failing` is kept from one call to the
+    /// Writes what lookups need and can be made anew from the log: consume queues. Makes log files ahead. `failing` is kept from one call to the
     /// next, so that a full disk is logged once.
     pub(crate) fn write_behind(&self, failing: &mut bool) {
         let written = self.store.flush_queues(self.clock.now_ms());
-        note(&written, failing, "write consume queues");
+        note(
+            &written,
+            failing,
+            "write consume queues or make a log file ahead",
+        );
     }
 
     /// Deletes messages that have expired, and looks whether the disk has room.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// A header string, borrowed from the frame. With the JSON codec its escapes are still in place
-/// (they were checked when the head was parsed), so that most fields are never copied.
+/// (they were checked before it was handed out), so that most fields are never copied.
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
     bytes: &'a [u8],
