@@ -109,7 +109,8 @@ pub struct Head<'a> {
     pub fields: Fields<'a>,
 }
 
-/// A header that can't be read; the connection is closed.
+/// A header that can't be read; the connection is closed. JSON fields need not be readable: that is found when a typed header
+/// is read ([`HeaderError::Broken`]), and never if nobody reads one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// Not a JSON object with fields of the right kind.
@@ -141,8 +142,7 @@ pub enum HeadError {
 }
 
 impl Frame {
-    /// Parses the head. The fields of a header that is written as fastjson writes it are not looked at yet: see
-    /// [`Frame::header`].
+    /// Parses the head. The fields of a header that is written as fastjson writes it are not read yet.
     pub fn head(&self) -> Result<Head<'_>, HeadError> {
         match self.codec {
             Codec::Json => json_head(&self.header),
@@ -155,14 +155,7 @@ impl Frame {
         &'a self,
         fields: std::ops::Range<usize>,
     ) -> Result<H, HeaderError> {
-        match H::decode(Fields::at(self.codec, &self.header, fields)) {
-            // What looked as if fastjson had written it may be something else.
-            Err(HeaderError::Broken(error)) => match any_json_head(&self.header) {
-                Ok(head) => H::decode(head.fields),
-                Err(_) => Err(HeaderError::Broken(error)),
-            },
-            decoded => decoded,
-        }
+        H::decode(Fields::at(self.codec, &self.header, fields))
     }
 }
 
@@ -186,28 +179,29 @@ pub fn json_head(header: &[u8]) -> Result<Head<'_>, HeadError> {
     }
 }
 
-/// Bytes behind the fields of a header written by fastjson that has no remark.
-const TAIL_BYTES_MAX: usize = 128;
-
 /// The short way through a header written by fastjson, whose order of keys is fixed: what stands before and behind the
 /// fields. These are checked when they are read, or every send would be scanned twice. `None` for everything else.
 fn fastjson_head(header: &[u8]) -> Option<Head<'_>> {
+    const BEHIND: &[u8; 8] = b",\"flag\":";
     let mut scan = Scan::new(header);
     scan.literal(b"{\"code\":")?;
     let code = scan.digits()?;
     let fields = match scan.literal(b",\"extFields\":{") {
         Some(()) => {
-            const BEHIND: &[u8] = b"},\"flag\":";
             let start = scan.at();
-            scan.find_near_end(BEHIND, TAIL_BYTES_MAX)?;
-            let end = scan.at() - BEHIND.len();
-            Fields::new(Codec::Json, &header[start..end], start, true)
+            // The first brace ends them, unless one stands in a value.
+            let end = start + memchr::memchr(b'}', &header[start..])?;
+            if header[end + 1..].starts_with(BEHIND) {
+                scan = Scan::from(header, end + 1);
+                Fields::new(Codec::Json, &header[start..end], start, true)
+            } else {
+                scan = Scan::from(header, start - 1);
+                json_fields(header, &mut scan).ok()?
+            }
         }
-        None => {
-            scan.literal(b",\"flag\":")?;
-            Fields::none()
-        }
+        None => Fields::none(),
     };
+    scan.literal(BEHIND)?;
     let flag = scan.digits()?;
     scan.literal(b",\"language\":\"JAVA\",\"opaque\":")?;
     let opaque = scan.digits()?;

@@ -6,11 +6,11 @@ use crate::frame::Codec;
 use crate::json::{Compact, JsonError, Scan, compact, put_escaped};
 use crate::text::Text;
 
-/// The `extFields` of a command, a stretch of the frame's header in either codec. What was not checked with the head is
-/// checked as it is read.
+/// The `extFields` of a command, a stretch of the frame's header in either codec. Where they begin and end is known from the
+/// head; JSON ones are read, and checked, whenever somebody asks for them. Java's nulls are no fields.
 ///
 /// To keep the fields of a stored [`crate::frame::Frame`], keep [`Fields::span`] and give it to
-/// [`Fields::at`] later; nothing is parsed twice.
+/// [`Fields::at`] later.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
     codec: Codec,
@@ -48,7 +48,7 @@ impl<'a> Fields<'a> {
         Fields::new(codec, bytes, span.start, true)
     }
 
-    /// All fields in the order they arrived; it ends where they can't be read.
+    /// All fields in the order they arrived; it ends where they can't be read. (As a [`Header`] they are read to the end first.)
     pub fn iter(&self) -> FieldIter<'a> {
         FieldIter {
             codec: self.codec,
@@ -58,10 +58,9 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// For the `header!` macro: shows all fields but Java's nulls to `visit`, key and raw value apart. (Handing
+    /// For the `header!` macro: shows all fields to `visit`, key and raw value apart. (Handing
     /// out pairs of `Text` costs twice the time: they travel through memory.)
     pub(crate) fn each(&self, visit: &mut Visit<'_, 'a>) -> Result<(), JsonError> {
-        let empty_is_null = self.codec == Codec::Rocketmq;
         let mut fields = self.iter();
         // Nearly always these are all.
         while let Some(entry) = fields.compact() {
@@ -69,9 +68,6 @@ impl<'a> Fields<'a> {
         }
         for (key, value) in fields.by_ref() {
             let (value, escaped) = value.into_raw();
-            if empty_is_null && value.is_empty() {
-                continue;
-            }
             match key.into_raw() {
                 (key, false) => visit(key, value, escaped),
                 (_, true) => visit(key.to_str().as_bytes(), value, escaped),
@@ -157,13 +153,16 @@ impl<'a> Iterator for FieldIter<'a> {
                     None
                 })
             }
-            Codec::Rocketmq => {
+            Codec::Rocketmq => loop {
                 let (key, used) = short_string(self.bytes.get(self.at..)?)?;
                 self.at += used;
                 let (value, used) = long_string(self.bytes.get(self.at..)?)?;
                 self.at += used;
-                Some((Text::raw(key, false), Text::raw(value, false)))
-            }
+                // This codec writes no null in another way.
+                if !value.is_empty() {
+                    return Some((Text::raw(key, false), Text::raw(value, false)));
+                }
+            },
         }
     }
 }
@@ -198,6 +197,7 @@ pub trait Header<'a>: Sized {
 
 impl<'a> Header<'a> for Fields<'a> {
     fn decode(fields: Fields<'a>) -> Result<Self, HeaderError> {
+        fields.each(&mut |_, _, _| {})?;
         Ok(fields)
     }
 

@@ -47,17 +47,6 @@ impl<'a> Scan<'a> {
         Scan { bytes, at }
     }
 
-    /// Goes on behind the next `wanted` among the last `within` bytes; `None` if it is not there.
-    pub(crate) fn find_near_end(&mut self, wanted: &[u8], within: usize) -> Option<()> {
-        let from = self.bytes.len().saturating_sub(within).max(self.at);
-        let first = *wanted.first()?;
-        let rest = self.bytes.get(from..)?;
-        let mut places = memchr::memchr_iter(first, rest);
-        let found = places.find(|at| rest[*at..].starts_with(wanted))?;
-        self.at = from + found + wanted.len();
-        Some(())
-    }
-
     pub(crate) fn at(&self) -> usize {
         self.at
     }

@@ -50,7 +50,8 @@ fn ask_running_info(broker: &Broker, request: &Request) -> Result<Asked, Refusal
     let (group, client) = (header.consumer_group.to_str(), header.client_id.to_str());
     let body = request.body().clone();
     let code = request::GET_CONSUMER_RUNNING_INFO;
-    Asked::ask(broker, &group, &client, code, &request.fields(), body)
+    let fields: Fields<'_> = request.header()?;
+    Asked::ask(broker, &group, &client, code, &fields, body)
 }
 
 /// 309: has a consumer consume a stored message at once.
@@ -74,7 +75,7 @@ fn ask_to_consume(broker: &Broker, request: &Request) -> Result<Asked, Refusal> 
     let record = record
         .ok_or_else(|| Refusal::system(format!("can not find message by the msgId, {id}")))?;
     let flagged = Flagged {
-        fields: request.fields(),
+        fields: request.header()?,
         broker_name: &broker.identity.broker,
         topic_sys_flag: broker
             .topic(&text(header.topic))
@@ -159,10 +160,16 @@ impl Asked {
     async fn answer(self, reply: ReplyTo) {
         let who = self.who;
         let (code, remark) = match self.call.await {
-            Ok(said) => {
-                let (remark, body) = (said.remark.as_deref(), said.body().clone());
-                return reply.send(said.code, remark, &said.fields(), body);
-            }
+            Ok(said) => match said.header::<Fields<'_>>() {
+                Ok(fields) => {
+                    let (remark, body) = (said.remark.as_deref(), said.body().clone());
+                    return reply.send(said.code, remark, &fields, body);
+                }
+                Err(error) => (
+                    response::SYSTEM_ERROR,
+                    format!("invoke consumer {who} Exception: {error}"),
+                ),
+            },
             Err(error @ CallError::Timeout(_)) => (
                 response::CONSUME_MSG_TIMEOUT,
                 format!("consumer {who} Timeout: {error}"),

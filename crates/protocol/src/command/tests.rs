@@ -224,11 +224,65 @@ fn unknown_languages_are_other() {
     assert_eq!(Language::from_code(99), Language::Other);
 }
 
+/// Behind the fields, as fastjson writes it.
+const TAIL: &str =
+    r#","flag":0,"language":"JAVA","opaque":7,"serializeTypeCurrentRPC":"JSON","version":479}"#;
+
+/// Whoever asks for the fields gets the same ones: those of Java's parser.
+#[test]
+fn the_fields_of_a_head_are_those_of_its_typed_header() {
+    let check = |fields: &str, expect: &[(&str, &str)]| {
+        let header = format!(r#"{{"code":30,"extFields":{{{fields}}}{TAIL}"#);
+        let head = json_head(header.as_bytes()).unwrap();
+        let at = Fields::at(Codec::Json, header.as_bytes(), head.fields.span());
+        for found in [
+            head.fields,
+            at,
+            any_json_head(header.as_bytes()).unwrap().fields,
+        ] {
+            let found: Vec<_> = found
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect();
+            let expect: Vec<_> = expect
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            assert_eq!(found, expect, "{fields}");
+        }
+    };
+    check(r#""a":"1","b":"2""#, &[("a", "1"), ("b", "2")]);
+    check(r#""a":"{1}","b":null"#, &[("a", "{1}")]);
+    check(r#""a":"1"},"extFields":{"a":"2""#, &[("a", "2")]);
+    check(r#""a":"1"},"more":{"a":"2""#, &[("a", "1")]);
+    check(r#""a":"1"},"extFields":{"#, &[]);
+    check(r#""a":"1"} , "code":30,"x":{"y":"z""#, &[("a", "1")]);
+}
+
+/// A null is not passed on as text, or the next one would read what this one did not.
+#[test]
+fn what_is_passed_on_reads_the_same() {
+    let fields = [("offset", "5"), ("offset", ""), ("x", "")];
+    let mut bytes = Vec::new();
+    for (name, value) in fields {
+        bytes.extend((name.len() as u16).to_be_bytes());
+        bytes.extend(name.as_bytes());
+        bytes.extend((value.len() as u32).to_be_bytes());
+        bytes.extend(value.as_bytes());
+    }
+    let length = (bytes.len() as u32).to_be_bytes();
+    let header = binary(&[&[0; 4], &length[..], &bytes].concat());
+    let fields = binary_head(&header).unwrap().fields;
+    let frame = frame(Codec::Json, &CommandOut::default(), &fields, b"");
+    for fields in [fields, frame.head().unwrap().fields] {
+        let typed = crate::headers::offset::OffsetResponse::decode(fields).unwrap();
+        assert_eq!(typed.offset, QueueOffset(5));
+    }
+}
+
 /// Only code, flag, opaque and version of such a header are looked at with its head.
 #[test]
 fn fields_in_the_place_of_fastjsons_are_checked_when_read() {
-    const TAIL: &str =
-        r#","flag":0,"language":"JAVA","opaque":7,"serializeTypeCurrentRPC":"JSON","version":479}"#;
     let check = |fields: &str, expect: Result<i64, &str>| {
         let header = format!(r#"{{"code":30,"extFields":{fields}{TAIL}"#);
         let frame = Frame {
@@ -245,6 +299,13 @@ fn fields_in_the_place_of_fastjsons_are_checked_when_read() {
             expect.map_err(str::to_owned),
             "{fields}"
         );
+        // All of them can be read, or none.
+        let all = frame.header::<Fields<'_>>(head.fields.span());
+        assert_eq!(
+            all.is_ok(),
+            !matches!(expect, Err(error) if error.starts_with("JSON"))
+        );
+        assert!(frame.header::<NoHeader>(head.fields.span()).is_ok());
     };
     check(r#"{"offset":"5"}"#, Ok(5));
     check(r#"{ "offset" : "5" }"#, Ok(5));

@@ -11,9 +11,9 @@ use protocol::codes::request::{
     CONSUME_MESSAGE_DIRECTLY, GET_CONSUMER_RUNNING_INFO, HEART_BEAT,
     INVOKE_BROKER_TO_GET_CONSUMER_STATUS, SEND_MESSAGE_V2,
 };
-use protocol::command::{CommandOut, NoHeader, encode_command};
+use protocol::command::{CommandOut, Header, NoHeader, encode_command};
 use protocol::fastjson;
-use protocol::frame::{Codec, split};
+use protocol::frame::{Codec, Frame, split};
 use protocol::record::Record;
 use remoting::{Body, Request, net};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -256,6 +256,44 @@ async fn a_client_gets_the_message_it_is_to_consume() {
     fixture.stop().await;
 }
 
+/// A connection that says what nobody else would.
+struct Socket {
+    stream: net::Stream,
+    read: BytesMut,
+}
+
+impl Socket {
+    async fn connect(fixture: &Fixture) -> Socket {
+        let addr = fixture.running.addrs()[0].to_string();
+        let stream = net::connect(&addr, Duration::from_secs(5)).await;
+        Socket {
+            stream: stream.expect("the broker listens"),
+            read: BytesMut::new(),
+        }
+    }
+
+    async fn send<'h>(&mut self, codec: Codec, code: i32, header: &impl Header<'h>, body: &[u8]) {
+        let command = CommandOut {
+            code,
+            ..CommandOut::default()
+        };
+        let mut bytes = BytesMut::new();
+        encode_command(&mut bytes, codec, &command, header, body.len()).expect("it fits");
+        bytes.extend_from_slice(body);
+        self.stream.write_all(&bytes).await.expect("it is read");
+    }
+
+    async fn next(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = split(&mut self.read, 1 << 20).expect("frames") {
+                return frame;
+            }
+            let read = self.stream.read_buf(&mut self.read).await;
+            assert_ne!(read.expect("more"), 0);
+        }
+    }
+}
+
 /// Names off the wire are written as names: they add no fields, and make no other request of this one.
 #[tokio::test]
 async fn a_field_is_passed_on_whatever_its_name() {
@@ -273,23 +311,10 @@ async fn a_field_is_passed_on_whatever_its_name() {
         ("line\n\u{1}", "control\t"),
     ];
     for codec in [Codec::Json, Codec::Rocketmq] {
-        let command = CommandOut {
-            code: CONSUME_MESSAGE_DIRECTLY,
-            ..CommandOut::default()
-        };
-        let mut bytes = BytesMut::new();
-        encode_command(&mut bytes, codec, &command, &Raw(&fields), 0).expect("it fits");
-        let addr = fixture.running.addrs()[0].to_string();
-        let stream = net::connect(&addr, Duration::from_secs(5)).await;
-        let mut stream = stream.expect("the broker listens");
-        stream.write_all(&bytes).await.expect("it is read");
-        bytes.clear();
-        let reply = loop {
-            if let Some(reply) = split(&mut bytes, 1 << 20).expect("frames") {
-                break reply;
-            }
-            assert_ne!(stream.read_buf(&mut bytes).await.expect("a reply"), 0);
-        };
+        let mut tool = Socket::connect(&fixture).await;
+        tool.send(codec, CONSUME_MESSAGE_DIRECTLY, &Raw(&fields), b"")
+            .await;
+        let reply = tool.next().await;
         assert_eq!(reply.head().expect("a head").code, 0);
         let (code, told, _) = heard.recv().expect("it was asked");
         let told: Vec<_> = told
@@ -303,6 +328,44 @@ async fn a_field_is_passed_on_whatever_its_name() {
             [("brokerName", "broker-a"), ("groupSysFlag", "0")]
         );
     }
+    fixture.stop().await;
+}
+
+/// What can be read of its fields is not passed on as if it were all.
+#[tokio::test]
+async fn an_answer_that_can_not_be_read_is_none() {
+    let fixture = Fixture::start().await;
+    let mut client = Socket::connect(&fixture).await;
+    let body = beat("c", "G", "*", 1);
+    client
+        .send(Codec::Json, HEART_BEAT, &NoHeader, body.as_bytes())
+        .await;
+    while !client.next().await.head().expect("a head").is_response() {}
+    let tool = fixture.client().await;
+    let asking = tokio::spawn(async move {
+        let fields = [("consumerGroup", "G"), ("clientId", "c")];
+        let expect = (
+            1,
+            "invoke consumer <G> <c> Exception: JSON fields, byte 12: expected",
+        );
+        tool.check(GET_CONSUMER_RUNNING_INFO, &fields, "", expect)
+            .await
+    });
+    let opaque = loop {
+        let asked = client.next().await;
+        let head = asked.head().expect("a head");
+        if head.code == GET_CONSUMER_RUNNING_INFO {
+            break head.opaque;
+        }
+    };
+    let header = format!(
+        r#"{{"code":0,"extFields":{{"said":"so",?}},"flag":1,"language":"JAVA","opaque":{opaque},"serializeTypeCurrentRPC":"JSON","version":479}}"#
+    );
+    let length = header.len() as u32;
+    let lengths = [(length + 4).to_be_bytes(), length.to_be_bytes()].concat();
+    let answer = [&lengths, header.as_bytes()].concat();
+    client.stream.write_all(&answer).await.expect("it is read");
+    asking.await.expect("it is told");
     fixture.stop().await;
 }
 
