@@ -197,6 +197,11 @@ impl Disk {
         on!(self, path, sync_all(path))
     }
 
+    /// Which file system a file or directory is on: a number that each has for itself.
+    pub fn file_system(&self, path: &Path) -> io::Result<u64> {
+        on!(self, path, file_system(path))
+    }
+
     /// Which boot of the machine this is. The same as in an earlier run: the kernel has kept all
     /// that this run wrote. `None` where the platform can't tell.
     pub fn boot_id(&self) -> Option<u128> {

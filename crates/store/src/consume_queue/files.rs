@@ -228,13 +228,18 @@ impl QueueFiles {
     }
 
     fn sync_files(&self, files: &FxHashMap<FileKey, Arc<Queue>>) -> io::Result<()> {
+        let mut synced = None;
         if files.len() > limits::SYNC_FILES_MAX {
             match self.disk.sync_all(&self.dir) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                done => return done,
+                done => synced = Some(done.and_then(|()| self.disk.file_system(&self.dir))?),
             }
         }
         for (&key, queue) in files {
+            // A directory may be a link to another disk.
+            if synced.is_some() && self.disk.file_system(&self.queue_dir(queue)).ok() == synced {
+                continue;
+            }
             match self.open(queue, key.1, Access::Write) {
                 // Expired meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

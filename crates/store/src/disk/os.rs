@@ -111,6 +111,17 @@ pub(super) fn sync_all(_: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+#[cfg(unix)]
+pub(super) fn file_system(path: &Path) -> io::Result<u64> {
+    fs::metadata(path).map(|metadata| std::os::unix::fs::MetadataExt::dev(&metadata))
+}
+
+/// Nobody asks where nothing can be synced at once.
+#[cfg(not(unix))]
+pub(super) fn file_system(_: &Path) -> io::Result<u64> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 #[cfg(target_os = "linux")]
 pub(super) fn boot_id() -> Option<u128> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;

@@ -5,7 +5,7 @@
 //! sectors and of changes to names may survive, in any order: stricter than most file systems.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
@@ -46,6 +46,7 @@ struct State {
     faults: Vec<Fault>,
     capacity: Option<u64>,
     locked: Vec<String>,
+    mounts: Vec<PathBuf>,
     changes: u64,
     next_file: u64,
     boot: u64,
@@ -141,6 +142,7 @@ impl SimDisk {
                 faults: Vec::new(),
                 capacity: None,
                 locked: Vec::new(),
+                mounts: Vec::new(),
                 changes: 0,
                 next_file: 0,
                 boot: 1,
@@ -166,6 +168,7 @@ impl SimDisk {
                 faults: Vec::new(),
                 capacity: state.capacity,
                 locked: Vec::new(),
+                mounts: state.mounts.clone(),
                 changes: 0,
                 next_file: state.next_file,
                 boot: if same_boot {
@@ -228,6 +231,11 @@ impl SimDisk {
     /// nothing, at random: as a kernel may do, and some do that shouldn't.
     pub fn forget(&self) {
         self.state.lock().forgetful = true;
+    }
+
+    /// From now on a directory and all below it is a file system of its own.
+    pub fn mount(&self, dir: &Path) {
+        self.state.lock().mounts.push(dir.to_owned());
     }
 
     /// Bytes in use: pages written and blocks reserved.
@@ -343,12 +351,25 @@ impl SimDisk {
     pub(super) fn sync_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         let passed = state.pass(FaultOn::Sync, path);
-        let State { names, random, .. } = &mut *state;
-        names.sync_all(|content| match passed {
+        let here = file_system(&state.mounts, path);
+        let State {
+            names,
+            random,
+            mounts,
+            ..
+        } = &mut *state;
+        let is_here = |path: &Path| file_system(mounts, path) == here;
+        names.sync_all(is_here, |content| match passed {
             Ok(()) => content.sync(),
             Err(_) => content.sync_failed(random),
         });
         passed
+    }
+
+    pub(super) fn file_system(&self, path: &Path) -> io::Result<u64> {
+        let state = self.state.lock();
+        state.names.find(path)?;
+        Ok(file_system(&state.mounts, path))
     }
 
     pub(super) fn boot_id(&self) -> u128 {
@@ -434,6 +455,12 @@ impl State {
             _ => Ok(()),
         }
     }
+}
+
+/// The number of the file system that a path is on.
+fn file_system(mounts: &[PathBuf], path: &Path) -> u64 {
+    let mount = mounts.iter().rposition(|mount| path.starts_with(mount));
+    mount.map_or(0, |number| number as u64 + 1)
 }
 
 fn no_space() -> io::Error {

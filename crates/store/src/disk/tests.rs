@@ -193,3 +193,16 @@ fn percent_in_use() {
         );
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn file_systems_are_told_apart() {
+    let here = tempfile::tempdir().unwrap();
+    let below = here.path().join("below");
+    let linked = here.path().join("linked");
+    Disk::Os.create_dir_all(&below).unwrap();
+    std::os::unix::fs::symlink("/proc", &linked).unwrap();
+    let of = |path: &Path| Disk::Os.file_system(path).unwrap();
+    assert_eq!(of(&below), of(here.path()));
+    assert_ne!(of(&linked), of(here.path()));
+}

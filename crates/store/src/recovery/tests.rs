@@ -758,3 +758,30 @@ fn a_checkpoint_vouches_for_the_names_of_new_queues_too() {
         }
     }
 }
+
+/// A topic's directory may be on another disk, which the sync of the first one's file system leaves out.
+#[test]
+fn a_checkpoint_vouches_for_queues_on_another_file_system() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let far = config().queue_dir.join("Far");
+        Disk::Sim(disk.clone()).create_dir_all(&far).unwrap();
+        disk.mount(&far);
+        let store = open(&disk, sync_config());
+        for id in 0..crate::limits::SYNC_FILES_MAX as i32 {
+            append(&store, &[Message::new("Near", id, "x")], 1);
+        }
+        append(&store, &[Message::new("Far", 0, "x")], 1);
+        store.flush().unwrap();
+        store.flush_queues(100_000).unwrap();
+        let end = store.log_end();
+        let keep = match seed % 2 {
+            0 => CrashKeep::None,
+            _ => CrashKeep::Random,
+        };
+        let (store, report) = open_with_report(&disk.crash(keep), sync_config());
+        assert_eq!(report.scanned_from, end, "seed {seed}");
+        assert_eq!(bodies(&store, "Far", 0).len(), 1, "seed {seed}");
+        assert_queues_agree_with_log(&store);
+    }
+}

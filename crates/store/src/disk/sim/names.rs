@@ -1,8 +1,8 @@
 //! A simulated disk's directories: names visible, names durable, and the changes between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -152,11 +152,31 @@ impl Names {
         Ok(())
     }
 
-    /// All names and, by `sync`, all contents.
-    pub(super) fn sync_all(&mut self, mut sync: impl FnMut(&mut Content)) {
-        let changes = std::mem::take(&mut self.pending);
+    /// All names and, by `sync`, all contents, but those in directories that are not `here`.
+    pub(super) fn sync_all(
+        &mut self,
+        here: impl Fn(&Path) -> bool,
+        mut sync: impl FnMut(&mut Content),
+    ) {
+        let mut elsewhere = BTreeSet::new();
+        let mut tree = vec![(ROOT, PathBuf::from("/"))];
+        while let Some((dir, path)) = tree.pop() {
+            for (name, node) in &self.dirs[&dir].visible {
+                if let Node::Dir(below) = node {
+                    tree.push((*below, path.join(name)));
+                }
+            }
+            if !here(&path) {
+                elsewhere.insert(dir);
+            }
+        }
+        let (left, changes) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|change: &Change| change.iter().all(|(dir, ..)| elsewhere.contains(dir)));
+        self.pending = left;
         self.make_durable(changes);
-        for node in self.dirs.values().flat_map(|dir| dir.visible.values()) {
+        let dirs = self.dirs.iter().filter(|(dir, _)| !elsewhere.contains(dir));
+        for node in dirs.flat_map(|(_, dir)| dir.visible.values()) {
             if let Node::File(content) = node {
                 sync(&mut content.lock());
             }
