@@ -166,7 +166,7 @@ impl Batch {
     }
 
     /// The numbers of a lane's records in order.
-    pub(crate) fn records_of(&self, lane: &Lane) -> impl Iterator<Item = usize> {
+    pub(crate) fn records_of(&self, lane: &Lane) -> impl ExactSizeIterator<Item = usize> {
         let mut at = lane.first as usize;
         (0..lane.count).map(move |_| {
             let number = at;

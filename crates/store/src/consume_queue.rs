@@ -182,7 +182,6 @@ impl Queue {
     /// Adds the entries of messages whose records have been written.
     pub(crate) fn push(&self, added: impl Iterator<Item = QueueEntry>) -> Pushed {
         let mut entries = self.entries.lock();
-        let before = entries.unwritten.len();
         for (next, entry) in (entries.next()..).zip(added) {
             assert_eq!(
                 entry.queue_offset.0, next,
@@ -193,7 +192,6 @@ impl Queue {
         }
         Pushed {
             to_list: !std::mem::replace(&mut entries.listed, true),
-            added: entries.unwritten.len() - before,
             unwritten: entries.unwritten.len(),
         }
     }
@@ -217,8 +215,6 @@ impl Entries {
 pub(crate) struct Pushed {
     /// Write-behind has to be told of the queue.
     pub(crate) to_list: bool,
-    /// Bytes that this call added.
-    pub(crate) added: usize,
     /// Bytes that wait to be written now.
     pub(crate) unwritten: usize,
 }

@@ -80,9 +80,15 @@ impl QueueFiles {
     }
 
     /// Adds entries to their queue, to be written later; at once if too many wait.
-    pub(crate) fn push(&self, queue: &Arc<Queue>, entries: impl Iterator<Item = QueueEntry>) {
+    pub(crate) fn push(
+        &self,
+        queue: &Arc<Queue>,
+        entries: impl ExactSizeIterator<Item = QueueEntry>,
+    ) {
+        // First: once they are there, somebody may have written them and subtract them.
+        let added = entries.len() * ENTRY_BYTES;
+        let total = self.unwritten.fetch_add(added, Ordering::Relaxed) + added;
         let pushed = queue.push(entries);
-        let total = self.unwritten.fetch_add(pushed.added, Ordering::Relaxed) + pushed.added;
         if pushed.to_list {
             self.dirty.lock().push(queue.clone());
         }

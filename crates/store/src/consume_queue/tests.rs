@@ -171,3 +171,22 @@ fn files_lost_after_a_clean_exit_are_missed() {
         assert_eq!(next.entries[0].1.0, 1, "{lost}");
     }
 }
+
+/// Whoever writes entries out may do so the moment they are there, and subtracts what was added.
+#[test]
+fn entries_are_counted_before_they_can_be_written() {
+    let store = open(&SimDisk::new(1), config());
+    let queue = store.queue_or_create("T", 0).unwrap();
+    let entries = [0, 1].map(|at| crate::QueueEntry {
+        queue_offset: protocol::QueueOffset(at),
+        log_offset: protocol::LogOffset(at * 100),
+        size: 100,
+        tags_code: 0,
+    });
+    let counted = |_: &_| assert_eq!(store.queues.unwritten(), 40);
+    store
+        .queues
+        .push(&queue, entries.into_iter().inspect(counted));
+    store.queues.write_all_out().unwrap();
+    assert_eq!(store.queues.unwritten(), 0);
+}
