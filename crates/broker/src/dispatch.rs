@@ -8,8 +8,8 @@ use remoting::{Peer, Request, Service};
 use crate::broker::Broker;
 use crate::handlers::send::{self, Sends};
 use crate::handlers::{
-    answer, client, group, lock, offset, pop, pull, query, recall, relay, reply, reset, send_back,
-    topic, transaction,
+    answer, answer_cold, client, group, lock, offset, pop, pull, query, recall, relay, reply,
+    reset, send_back, topic, transaction,
 };
 
 /// A broker as connections see it.
@@ -49,14 +49,10 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         request::UPDATE_CONSUMER_OFFSET => {
             answer(request, |request| offset::update(broker, request))
         }
-        request::SEARCH_OFFSET_BY_TIMESTAMP => {
-            answer(request, |request| offset::search(broker, request))
-        }
+        request::SEARCH_OFFSET_BY_TIMESTAMP => answer_cold(broker, request, offset::search),
         request::GET_MAX_OFFSET => answer(request, |request| offset::max(broker, request)),
         request::GET_MIN_OFFSET => answer(request, |request| offset::min(broker, request)),
-        request::GET_EARLIEST_MSG_STORETIME => {
-            answer(request, |request| offset::earliest(broker, request))
-        }
+        request::GET_EARLIEST_MSG_STORETIME => answer_cold(broker, request, offset::earliest),
         request::HEART_BEAT => answer(request, |request| client::heartbeat(broker, request)),
         request::UNREGISTER_CLIENT => {
             answer(request, |request| client::unregister(broker, request))
@@ -70,17 +66,15 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         request::CONSUMER_SEND_MSG_BACK => send_back::send_back(broker, request),
         request::END_TRANSACTION => transaction::end(broker, request),
         request::RESUME_CHECK_HALF_MESSAGE => transaction::resume(broker, request),
-        request::QUERY_MESSAGE => answer(request, |request| query::query(broker, request)),
-        request::VIEW_MESSAGE_BY_ID => answer(request, |request| query::view(broker, request)),
+        request::QUERY_MESSAGE => answer_cold(broker, request, query::query),
+        request::VIEW_MESSAGE_BY_ID => answer_cold(broker, request, query::view),
         request::RECALL_MESSAGE => recall::recall(broker, request),
         request::LOCK_BATCH_MQ => answer(request, |request| lock::lock(broker, request)),
         request::UNLOCK_BATCH_MQ => answer(request, |request| lock::unlock(broker, request)),
         request::SEND_REPLY_MESSAGE | request::SEND_REPLY_MESSAGE_V2 => {
             reply::reply(broker, request)
         }
-        request::INVOKE_BROKER_TO_RESET_OFFSET => {
-            answer(request, |request| reset::reset(broker, request))
-        }
+        request::INVOKE_BROKER_TO_RESET_OFFSET => answer_cold(broker, request, reset::reset),
         request::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => relay::status(broker, request),
         request::GET_CONSUMER_RUNNING_INFO => relay::running_info(broker, request),
         request::CONSUME_MESSAGE_DIRECTLY => relay::consume_directly(broker, request),
@@ -90,12 +84,12 @@ fn dispatch(broker: &Arc<Broker>, sends: &mut Sends, request: Request) {
         request::GET_PRODUCER_CONNECTION_LIST => {
             answer(request, |request| group::producers(broker, request))
         }
-        request::GET_TOPIC_STATS_INFO => answer(request, |request| topic::stats(broker, request)),
+        request::GET_TOPIC_STATS_INFO => answer_cold(broker, request, topic::stats),
         request::GET_TOPIC_CONFIG => answer(request, |request| topic::config(broker, request)),
         request::GET_SUBSCRIPTIONGROUP_CONFIG => {
             answer(request, |request| group::config(broker, request))
         }
-        request::GET_CONSUME_STATS => answer(request, |request| group::stats(broker, request)),
+        request::GET_CONSUME_STATS => answer_cold(broker, request, group::stats),
         request::QUERY_TOPIC_CONSUME_BY_WHO => {
             answer(request, |request| group::groups_of_topic(broker, request))
         }

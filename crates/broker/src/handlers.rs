@@ -97,6 +97,15 @@ pub(crate) fn answer<H: for<'h> Header<'h>>(
     }
 }
 
+/// The same for a handler that reads the log, which may wait for the disk.
+pub(crate) fn answer_cold<H: for<'h> Header<'h>>(
+    broker: &Broker,
+    request: Request,
+    handler: impl FnOnce(&Broker, &Request) -> Result<Answer<H>, Refusal> + Send + 'static,
+) {
+    broker.read_cold(move |broker| answer(request, |request| handler(broker, request)));
+}
+
 /// Answers with what a future gives: at once if it has it, or from a task that ends with the client's connection. A refusal
 /// has the header `refused`, but for what Apache could not even read.
 pub(crate) fn later<T: 'static, R: Header<'static> + Send + 'static>(

@@ -100,7 +100,7 @@ pub const REQUEST_MODES_MAX: usize = 100_000;
 
 /// Queues of groups of which is remembered how far they were pulled.
 pub const PULLED_MAX: usize = 200_000;
-/// Pulls that wait for the disk at the same time; others wait for their turn.
+/// Reads that wait for the disk at the same time; others wait for their turn.
 pub const COLD_READS_MAX: usize = 4;
 /// Messages one pull returns at most, before the limits by bytes.
 pub const PULL_MAX: i32 = 1_024;

@@ -5,6 +5,7 @@
 //! back is acknowledged by the same append that stores it in the retry topic. [`checkpoints::Checkpoints`] is the topic
 //! folded; a restart folds it again from the oldest record that is needed.
 
+use std::future::{Future, ready};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,7 @@ use protocol::receipt::Retry;
 use protocol::{LogOffset, QueueOffset};
 use remoting::clock::Clock;
 use store::Queue;
+use store::disk::Wait;
 use tokio::sync::Notify;
 
 use crate::broker::{Broker, Saved};
@@ -30,7 +32,7 @@ use crate::topics::{perm, revive_topic};
 use self::busy::Busy;
 use self::checkpoints::Checkpoints;
 use self::order::{GroupQueue, Orders};
-use self::take::Taking;
+use self::take::{Stop, Taking};
 use self::waiting::{Kind, Ticket, Waits};
 
 mod ack;
@@ -122,6 +124,13 @@ pub(crate) struct PopRequest {
     pub(crate) consumer: String,
 }
 
+/// What a look needs to know.
+struct Look {
+    request: PopRequest,
+    config: Arc<TopicConfig>,
+    filter: Filter,
+}
+
 /// Messages taken from one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
@@ -207,7 +216,13 @@ impl Broker {
                 &request.expression,
             )?,
         };
-        let mut popped = self.take(&request, &config, &filter)?;
+        let look = Arc::new(Look {
+            request,
+            config,
+            filter,
+        });
+        let request = &look.request;
+        let mut popped = self.take(&look).await?;
         if popped.outcome == Outcome::Timeout
             && let Some(end_ms) = deadline(&self.clock, request.born_ms, request.poll_ms)
         {
@@ -218,7 +233,8 @@ impl Broker {
             };
             match Waits::enter(&self, key, Kind::Pop) {
                 Some(ticket) => {
-                    let take = || self.take(&request, &config, &filter);
+                    let (broker, look) = (&self, &look);
+                    let take = || broker.take(look);
                     let found = |popped: &Popped| !popped.claims.is_empty();
                     popped = self.wait(&ticket, end_ms, take, found).await?;
                 }
@@ -259,12 +275,12 @@ impl Broker {
         check_attempt(request.attempt_id.as_deref())?;
         let look = || {
             let has_message = self.has_message(&request, &config);
-            Ok(Notice {
+            ready(Ok(Notice {
                 has_message,
                 full: false,
-            })
+            }))
         };
-        let mut notice = look()?;
+        let mut notice = look().await?;
         if !notice.has_message
             && let Some(end_ms) = deadline(&self.clock, request.born_ms, request.poll_ms)
         {
@@ -285,11 +301,11 @@ impl Broker {
     }
 
     /// Looks until something is found, whenever there may be something, or it is too late.
-    async fn wait<T>(
+    async fn wait<T, F: Future<Output = Result<T, Refusal>>>(
         &self,
         ticket: &Ticket,
         end_ms: i64,
-        look: impl Fn() -> Result<T, Refusal>,
+        look: impl Fn() -> F,
         found: impl Fn(&T) -> bool,
     ) -> Result<T, Refusal> {
         let mut over = pin!(async {
@@ -301,13 +317,13 @@ impl Broker {
         loop {
             let mut notified = pin!(ticket.notified());
             notified.as_mut().enable();
-            let seen = look()?;
+            let seen = look().await?;
             if found(&seen) {
                 return Ok(seen);
             }
             tokio::select! {
                 () = notified => {}
-                () = &mut over => return look(),
+                () = &mut over => return look().await,
             }
         }
     }
@@ -379,13 +395,20 @@ impl Broker {
         Ok(config)
     }
 
-    fn take(
-        &self,
-        request: &PopRequest,
-        config: &TopicConfig,
-        filter: &Filter,
-    ) -> Result<Popped, Refusal> {
-        Taking::new(self, request, filter).run(config)
+    /// One look for messages. What would have to wait for the disk is done once more where it may.
+    async fn take(&self, look: &Arc<Look>) -> Result<Popped, Refusal> {
+        match Taking::new(self, look, Wait::No).run() {
+            Ok(popped) => Ok(popped),
+            Err(Stop::Refused(refusal)) => Err(refusal),
+            Err(Stop::WouldWait) => {
+                let look = look.clone();
+                let take = move |broker: &Arc<Broker>| {
+                    let taken = Taking::new(broker, &look, Wait::ForDisk).run();
+                    taken.map_err(Refusal::from)
+                };
+                self.cold(take).await
+            }
+        }
     }
 
     /// Whether a group could take something from the topic or its retry topics.

@@ -11,6 +11,7 @@ use protocol::QueueOffset;
 use remoting::clock::Clock;
 use remoting::{BindError, Limits, Server};
 use store::{Blocking, CloseError, Disk, OpenError, Recovery, Store};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -29,6 +30,7 @@ use crate::filter::expressions::Expressions;
 use crate::groups::Groups;
 use crate::holds::Holds;
 use crate::lateness::Lateness;
+use crate::limits;
 use crate::locks::Locks;
 use crate::metadata::{MetadataError, MetadataFile};
 use crate::offsets::Offsets;
@@ -402,6 +404,17 @@ fn threads(
             .pause(saving.config.delay_offsets_interval);
         saving.save_delays();
     })?;
+    let (reading, stopped, runtime) = (broker.clone(), broker.clone(), Handle::current());
+    threads.several(
+        "cold-read",
+        limits::COLD_READS_MAX,
+        move || stopped.cold_reads.stop(),
+        move || {
+            // What is answered may go on to wait in a task.
+            let _entered = runtime.enter();
+            reading.read_what_is_cold();
+        },
+    )?;
     let expiring = broker.clone();
     threads.every("expire-clients", EXPIRE_PERIOD, move || {
         expiring.expire_clients()

@@ -31,7 +31,8 @@ impl Stop {
 /// The running threads.
 pub(crate) struct Threads {
     stop: Arc<Stop>,
-    bells: Vec<Arc<Bell>>,
+    /// What ends those that do not listen to `stop`.
+    stops: Vec<Box<dyn FnOnce() + Send>>,
     handles: Vec<JoinHandle<()>>,
     failure: watch::Sender<Option<String>>,
 }
@@ -62,7 +63,7 @@ impl Threads {
     pub(crate) fn new(failure: watch::Sender<Option<String>>) -> Threads {
         Threads {
             stop: Arc::default(),
-            bells: Vec::new(),
+            stops: Vec::new(),
             handles: Vec::new(),
             failure,
         }
@@ -91,14 +92,26 @@ impl Threads {
         period: Option<Duration>,
         mut turn: impl FnMut() + Send + 'static,
     ) -> std::io::Result<()> {
-        self.bells.push(bell.clone());
-        let bell = bell.clone();
+        let (bell, stopped) = (bell.clone(), bell.clone());
+        self.stops.push(Box::new(move || stopped.stop()));
         self.start(name, move || {
             while bell.wait(period) {
                 turn();
             }
             turn();
         })
+    }
+
+    /// Runs `body` on so many threads; `stop` makes it return.
+    pub(crate) fn several(
+        &mut self,
+        name: &'static str,
+        count: usize,
+        stop: impl FnOnce() + Send + 'static,
+        body: impl Fn() + Clone + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.stops.push(Box::new(stop));
+        (0..count).try_for_each(|_| self.start(name, body.clone()))
     }
 
     fn start(
@@ -128,7 +141,7 @@ impl Drop for Threads {
     fn drop(&mut self) {
         *self.stop.stopping.lock() = true;
         self.stop.changed.notify_all();
-        self.bells.iter().for_each(|bell| bell.stop());
+        self.stops.drain(..).for_each(|stop| stop());
         for handle in self.handles.drain(..) {
             // A panic has been reported by its sentinel.
             let _ = handle.join();

@@ -173,6 +173,11 @@ impl Peer {
         self.state.lock().phase > Phase::Open
     }
 
+    /// Whether nothing more is sent on the connection: it is closed, not only about to be once all is answered.
+    pub fn is_gone(&self) -> bool {
+        self.state.lock().phase > Phase::Closing
+    }
+
     pub(crate) fn abort(&self) {
         self.enter(Phase::Aborted);
     }

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::codes::request::{PULL_MESSAGE, VIEW_MESSAGE_BY_ID};
+use bytes::Bytes;
+use protocol::codes::request::{
+    ACK_MESSAGE, POP_MESSAGE, PULL_MESSAGE, SEND_MESSAGE_V2, VIEW_MESSAGE_BY_ID,
+};
 use remoting::{Body, Call};
 use store::disk::{FaultOn, SimDisk};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::broker::Broker;
 use crate::limits;
 use crate::testing::{Client, Fixture, Raw, bodies, config, field, send};
 
@@ -56,14 +60,23 @@ impl Slow {
 
     /// Until as many reads wait as may.
     async fn crowded(&self) {
+        self.waiting(limits::COLD_READS_MAX).await;
+    }
+
+    /// Until so many reads wait.
+    async fn waiting(&self, count: usize) {
         let all_wait = async {
-            while self.sim.waiting() < limits::COLD_READS_MAX {
+            while self.sim.waiting() < count {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         let waited = tokio::time::timeout(LIMIT, all_wait).await;
         let waiting = self.sim.waiting();
         assert!(waited.is_ok(), "{waiting} reads wait for the disk");
+    }
+
+    fn broker(&self) -> &Broker {
+        self.fixture.as_ref().unwrap().broker()
     }
 }
 
@@ -126,35 +139,142 @@ async fn pulls_that_wait_for_the_disk_hold_up_nobody_else() {
     }
 }
 
+/// A send that is on its way when this returns.
+fn send_one(client: &Client) -> Call {
+    let fields = [
+        ("a", "producers"),
+        ("b", "Orders"),
+        ("c", "TBW102"),
+        ("d", "4"),
+        ("e", "0"),
+        ("f", "0"),
+        ("g", "1700000000000"),
+        ("h", "0"),
+    ];
+    let (limit, body) = (Duration::from_secs(60), Bytes::from_static(b"body"));
+    let header = Raw(&fields);
+    client
+        .connection
+        .call(SEND_MESSAGE_V2, &header, body, limit)
+}
+
+/// A request that is on its way when this returns.
+fn ask(client: &Client, code: i32, fields: &[(&str, &str)]) -> Call {
+    let (limit, fields) = (Duration::from_secs(60), Raw(fields));
+    client.connection.call(code, &fields, Body::None, limit)
+}
+
 #[tokio::test]
-async fn what_reads_one_message_by_its_place_holds_up_only_its_connection() {
+async fn what_reads_one_message_by_its_place_holds_up_nobody_else() {
     let slow = Slow::start().await;
     let other = slow.client().await;
-    let mut cold = Vec::new();
-    // More than there are workers, each on a connection of its own.
-    for _ in 0..3 {
+    let (mut busy, mut cold) = (Vec::new(), Vec::new());
+    // As many busy connections as there are workers: each asks for more than a turn is needed for.
+    for _ in 0..2 {
         let client = slow.client().await;
-        let fields = [("offset", "0")];
-        let (limit, raw) = (Duration::from_secs(60), Raw(&fields));
-        let call = client
-            .connection
-            .call(VIEW_MESSAGE_BY_ID, &raw, Body::None, limit);
-        cold.push((client, call));
+        for _ in 0..40 {
+            cold.push(ask(&client, VIEW_MESSAGE_BY_ID, &[("offset", "0")]));
+        }
+        slow.crowded().await;
+        live(&client, "on the same connection").await;
+        busy.push(client);
     }
-    let all_wait = async {
-        while slow.sim.waiting() < cold.len() {
+    let sends: Vec<Call> = (0..64).map(|_| send_one(&other)).collect();
+    for sent in sends {
+        let sent = tokio::time::timeout(LIMIT, sent).await;
+        assert_eq!(sent.expect("in time").unwrap().code, 0);
+    }
+
+    slow.sim.release();
+    for call in cold {
+        assert_eq!(bodies(&call.await.unwrap()), ["cold 0"]);
+    }
+}
+
+#[tokio::test]
+async fn pops_that_wait_for_the_disk_hold_up_nobody_else() {
+    let slow = Slow::start().await;
+    let (client, other) = (slow.client().await, slow.client().await);
+    let groups = ["g0", "g1", "g2"];
+    let pops = groups.map(|group| {
+        let fields = [
+            ("consumerGroup", group),
+            ("topic", "Orders"),
+            ("queueId", "0"),
+            ("maxMsgNums", "1"),
+            ("invisibleTime", "10000"),
+            ("pollTime", "0"),
+            ("bornTime", "0"),
+            ("initMode", "0"),
+            ("order", "true"),
+        ];
+        ask(&client, POP_MESSAGE, &fields)
+    });
+    slow.waiting(groups.len()).await;
+    // They wait until their queue is free again, in more groups than there are workers.
+    let acks = groups.map(|group| {
+        let fields = [
+            ("consumerGroup", group),
+            ("topic", "Orders"),
+            ("queueId", "0"),
+            ("extraInfo", "0 0 10000 999 0 broker-a 0 0"),
+            ("offset", "0"),
+        ];
+        ask(&client, ACK_MESSAGE, &fields)
+    });
+    live(&other, "on another connection").await;
+    live(&client, "on the same connection").await;
+
+    slow.sim.release();
+    for call in pops {
+        assert_eq!(bodies(&call.await.unwrap()), ["cold 0"]);
+    }
+    for call in acks {
+        assert_eq!(call.await.unwrap().code, 0);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_read_for_who_is_gone() {
+    let slow = Slow::start().await;
+    let (gone, other) = (slow.client().await, slow.client().await);
+    let end = (PULLS as i64).to_string();
+    let held = [
+        ("consumerGroup", "G"),
+        ("topic", "Orders"),
+        ("queueId", "0"),
+        ("queueOffset", end.as_str()),
+        ("maxMsgNums", "1"),
+        ("sysFlag", "6"),
+        ("commitOffset", "0"),
+        ("suspendTimeoutMillis", "15000"),
+        ("subscription", "*"),
+        ("subVersion", "0"),
+        ("expressionType", "TAG"),
+    ];
+    let mut calls = vec![ask(&gone, PULL_MESSAGE, &held)];
+    // The threads take them in this order.
+    calls.extend((0..PULLS).map(|offset| pull(&gone, offset)));
+    slow.crowded().await;
+    let broker = slow.broker();
+    assert_eq!(broker.holding(), 1);
+    drop((calls, gone));
+    // The hold ends with its connection.
+    let ended = async {
+        while broker.holding() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    let waited = tokio::time::timeout(LIMIT, all_wait).await;
-    let waiting = slow.sim.waiting();
-    assert!(waited.is_ok(), "{waiting} reads wait for the disk");
-    live(&other, "on another connection").await;
-
+    tokio::time::timeout(LIMIT, ended).await.unwrap();
+    let fields = [("offset", "0")];
+    let last = ask(&other, VIEW_MESSAGE_BY_ID, &fields);
     slow.sim.release();
-    for (_client, call) in cold {
-        assert_eq!(bodies(&call.await.unwrap()), ["cold 0"]);
-    }
+    assert_eq!(bodies(&last.await.unwrap()), ["cold 0"]);
+    let read = broker.pulled.last("G", "Orders", 0).unwrap();
+    assert!(
+        read.0 <= limits::COLD_READS_MAX as i64,
+        "read up to {read:?}"
+    );
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use crate::broker::Broker;
 use crate::clients::Subscription;
 use crate::filter::{self, Filter, FilterError, is_tag};
 use crate::groups;
+use crate::holds::Place;
 use crate::limits;
 use crate::refusal::{Refusal, SEE};
 use crate::topics::{RETRY_PREFIX, perm};
@@ -90,14 +91,19 @@ pub(crate) fn pull(broker: &Arc<Broker>, request: Request) {
     }
     let read = pull.read(pull.from, &broker.store, Wait::No);
     if read.as_ref().is_err_and(ReadError::would_wait) {
-        return read_cold(broker, pull, reply, wait_ms);
+        return read_cold(broker, pull, reply, wait_ms, None);
     }
     answer_or_hold(broker, pull, reply, wait_ms, read);
 }
 
-/// Answers as soon as the disk has given what is not in memory.
-fn read_cold(broker: &Arc<Broker>, pull: Pull, reply: ReplyTo, wait_ms: i64) {
+/// Answers as soon as the disk has given what is not in memory, if there is still somebody to be answered. One that was on hold keeps its place
+/// meanwhile.
+fn read_cold(broker: &Broker, pull: Pull, reply: ReplyTo, wait_ms: i64, place: Option<Place>) {
     broker.read_cold(move |broker| {
+        let _place = place;
+        if reply.peer().is_gone() {
+            return;
+        }
         let read = pull.read(pull.from, &broker.store, Wait::ForDisk);
         answer_or_hold(broker, pull, reply, wait_ms, read);
     });
@@ -387,13 +393,14 @@ fn hold(broker: &Arc<Broker>, pull: Pull, mut reply: ReplyTo, wait_ms: i64, read
     let deadline = monotonic() + Duration::from_millis(wait_ms.unsigned_abs());
     let holder = broker.clone();
     broker.holds.start(peer, async move {
-        let _place = place;
         tokio::select! {
             biased;
             offset = pull.reset(&holder, resets) => pull.answer_reset(&holder, reply, offset),
             () = stopped => refuse(reply, &stopping().into()),
             read = pull.wait(&holder.store, deadline) => match read {
-                Err(error) if error.would_wait() => read_cold(&holder, pull, reply, 0),
+                Err(error) if error.would_wait() => {
+                    read_cold(&holder, pull, reply, 0, Some(place));
+                }
                 read => answer_or_hold(&holder, pull, reply, 0, read),
             }
         }

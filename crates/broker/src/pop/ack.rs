@@ -60,7 +60,7 @@ impl Broker {
         self.check_message(&ack, true)?;
         let handle = parse(&ack.handle)?;
         if handle.revive_queue == ORDER_REVIVE_QUEUE {
-            return self.ack_in_order(&ack, handle.pop_time);
+            return self.ack_in_order(&ack, handle.pop_time).await;
         }
         if handle.broker != self.identity.broker {
             return Ok(());
@@ -106,7 +106,7 @@ impl Broker {
                         handle: String::new(),
                         consumer: consumer.to_owned(),
                     };
-                    self.ack_in_order(&one, ack.pop_time)?;
+                    self.ack_in_order(&one, ack.pop_time).await?;
                 }
             } else if broker == self.identity.broker {
                 named.push(Named {
@@ -143,7 +143,7 @@ impl Broker {
         }
         let handle = parse(&message.handle)?;
         if handle.revive_queue == ORDER_REVIVE_QUEUE {
-            return self.change_in_order(&change, handle.pop_time);
+            return self.change_in_order(&change, handle.pop_time).await;
         }
         let (changed, end) = self.change(&change, &handle)?;
         self.durable(end).await?;
@@ -311,9 +311,9 @@ impl Broker {
         Ok(())
     }
 
-    fn ack_in_order(&self, ack: &Acked, pop_ms: i64) -> Result<(), Refusal> {
+    async fn ack_in_order(&self, ack: &Acked, pop_ms: i64) -> Result<(), Refusal> {
         let place = (&*ack.group, &*ack.topic, ack.queue_id);
-        let _busy = self.pops.busy.take(&self.pops.waits, place);
+        let _busy = self.pops.busy.take(&self.pops.waits, place).await;
         let committed = self.committed(&ack.group, &ack.topic, ack.queue_id);
         if committed.is_some_and(|committed| ack.offset < committed.0) {
             return Ok(());
@@ -365,10 +365,10 @@ impl Broker {
         }
     }
 
-    fn change_in_order(&self, change: &Change, pop_ms: i64) -> Result<Changed, Refusal> {
+    async fn change_in_order(&self, change: &Change, pop_ms: i64) -> Result<Changed, Refusal> {
         let message = &change.message;
         let place = (&*message.group, &*message.topic, message.queue_id);
-        let _busy = self.pops.busy.take(&self.pops.waits, place);
+        let _busy = self.pops.busy.take(&self.pops.waits, place).await;
         let committed = self.committed(&message.group, &message.topic, message.queue_id);
         let consumed = committed.is_some_and(|committed| message.offset < committed.0);
         let now_ms = self.clock.now_ms();

@@ -1,9 +1,12 @@
 //! Queues that somebody takes from, or goes back in, right now: one at a time for each group.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::pin::pin;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::order::GroupQueue;
 use super::waiting::Waits;
@@ -13,7 +16,7 @@ pub(super) struct Busy {
     /// By hash of group, topic and queue (two with the same one wait for each other): what those wait for who were turned
     /// away meanwhile.
     state: Mutex<HashMap<u64, HashSet<GroupQueue>>>,
-    freed: Condvar,
+    freed: Notify,
     hasher: std::hash::RandomState,
 }
 
@@ -28,7 +31,7 @@ pub(super) struct BusyGuard<'a> {
 impl Drop for BusyGuard<'_> {
     fn drop(&mut self) {
         let turned_away = self.busy.state.lock().remove(&self.hash);
-        self.busy.freed.notify_all();
+        self.busy.freed.notify_waiters();
         for wanted in turned_away.into_iter().flatten() {
             self.waits.notify(&wanted);
         }
@@ -59,21 +62,24 @@ impl Busy {
     }
 
     /// Waits for its turn, which is as long as a read from the store.
-    pub(super) fn take<'a>(
+    pub(super) async fn take<'a>(
         &'a self,
         waits: &'a Waits,
         (group, topic, queue_id): (&str, &str, i32),
     ) -> BusyGuard<'a> {
         let hash = self.hasher.hash_one((group, topic, queue_id));
-        let mut state = self.state.lock();
-        self.freed
-            .wait_while(&mut state, |state| state.contains_key(&hash));
-        state.insert(hash, HashSet::new());
-        drop(state);
-        BusyGuard {
-            busy: self,
-            waits,
-            hash,
+        loop {
+            let mut freed = pin!(self.freed.notified());
+            freed.as_mut().enable();
+            if let Entry::Vacant(free) = self.state.lock().entry(hash) {
+                free.insert(HashSet::new());
+                return BusyGuard {
+                    busy: self,
+                    waits,
+                    hash,
+                };
+            }
+            freed.await;
         }
     }
 }

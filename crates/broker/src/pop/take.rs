@@ -6,13 +6,14 @@ use protocol::bodies::TopicConfig;
 use protocol::receipt::{ORDER_REVIVE_QUEUE, Retry};
 use protocol::record::Outline;
 use protocol::{LogOffset, QueueOffset};
+use store::disk::Wait;
 use store::{Batch, Queue, Read, ReadLimits, ReadStatus};
 
 use super::busy::BusyGuard;
 use super::checkpoints::{Key, Taken};
 use super::log::CHECK_POINT;
 use super::order::GroupQueue;
-use super::{Claim, Outcome, PopRequest, Popped};
+use super::{Claim, Look, Outcome, PopRequest, Popped};
 use crate::broker::Broker;
 use crate::filter::Filter;
 use crate::refusal::Refusal;
@@ -21,7 +22,10 @@ use crate::refusal::Refusal;
 pub(super) struct Taking<'a> {
     broker: &'a Broker,
     request: &'a PopRequest,
+    config: &'a TopicConfig,
     filter: &'a Filter,
+    /// Whether reads may wait for the disk. If they may not and would have to, nothing is taken.
+    wait: Wait,
     claims: Vec<Claim>,
     /// Where the group goes on in the queue of each claim.
     nexts: Vec<QueueOffset>,
@@ -32,16 +36,37 @@ pub(super) struct Taking<'a> {
     now_ms: i64,
 }
 
+/// Why a look took nothing.
+pub(super) enum Stop {
+    /// It would have to wait for the disk, and was not to.
+    WouldWait,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+impl From<Stop> for Refusal {
+    fn from(stop: Stop) -> Refusal {
+        match stop {
+            Stop::WouldWait => Refusal::system("the disk has not given the messages"),
+            Stop::Refused(refusal) => refusal,
+        }
+    }
+}
+
 impl<'a> Taking<'a> {
-    pub(super) fn new(
-        broker: &'a Broker,
-        request: &'a PopRequest,
-        filter: &'a Filter,
-    ) -> Taking<'a> {
+    pub(super) fn new(broker: &'a Broker, look: &'a Look, wait: Wait) -> Taking<'a> {
+        let request = &look.request;
         Taking {
             broker,
             request,
-            filter,
+            config: &look.config,
+            filter: &look.filter,
+            wait,
             claims: Vec::new(),
             nexts: Vec::new(),
             guards: Vec::new(),
@@ -56,7 +81,7 @@ impl<'a> Taking<'a> {
     }
 
     /// Looks into the topic's queues and the retry topic's, mostly in this order, until there is enough.
-    pub(super) fn run(mut self, config: &TopicConfig) -> Result<Popped, Refusal> {
+    pub(super) fn run(mut self) -> Result<Popped, Stop> {
         let (now_ms, turn) = (self.now_ms, self.broker.next_turn());
         if !self.request.order && self.is_full() {
             return Ok(self.popped(Outcome::Full, now_ms, None));
@@ -77,7 +102,8 @@ impl<'a> Taking<'a> {
             queue_id @ 0.. => self.look(&self.request.topic, Retry::No, queue_id)?,
             _ => {
                 let topic = &self.request.topic;
-                self.look_into(topic, Retry::No, config.read_queue_nums, turn)?;
+                let queues = self.config.read_queue_nums;
+                self.look_into(topic, Retry::No, queues, turn)?;
             }
         }
         if !retry_first && !self.is_enough() {
@@ -85,8 +111,8 @@ impl<'a> Taking<'a> {
         }
         match self.claims.is_empty() {
             true => Ok(self.popped(Outcome::Timeout, now_ms, None)),
-            false if self.request.order => self.settle_in_order(),
-            false => self.settle(),
+            false if self.request.order => Ok(self.settle_in_order()?),
+            false => Ok(self.settle()?),
         }
     }
 
@@ -117,7 +143,7 @@ impl<'a> Taking<'a> {
         &mut self,
         retries: &[(Arc<str>, Retry, i32)],
         turn: u32,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         let start = turn as usize / 2;
         for index in 0..retries.len() {
             let (topic, kind, queues) = &retries[(start + index) % retries.len()];
@@ -136,7 +162,7 @@ impl<'a> Taking<'a> {
         retry: Retry,
         queues: i32,
         turn: u32,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         let Ok(count @ 1..) = u32::try_from(queues) else {
             return Ok(());
         };
@@ -147,7 +173,7 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
-    fn look(&mut self, topic: &Arc<str>, retry: Retry, queue_id: i32) -> Result<(), Refusal> {
+    fn look(&mut self, topic: &Arc<str>, retry: Retry, queue_id: i32) -> Result<(), Stop> {
         let (broker, request) = (self.broker, self.request);
         let Some(queue) = broker.store.queue(topic, queue_id) else {
             // It begins there, whatever the client prefers later.
@@ -243,9 +269,10 @@ impl<'a> Taking<'a> {
     }
 
     /// Reads from an offset on, or from where the queue's messages really are.
-    fn read(&self, queue: &Queue, from: QueueOffset) -> Result<(QueueOffset, Read), Refusal> {
+    fn read(&self, queue: &Queue, from: QueueOffset) -> Result<(QueueOffset, Read), Stop> {
         let limits = ReadLimits {
             messages_max: self.room(),
+            wait: self.wait,
             ..self.broker.config.read_limits
         };
         let read = |from| {
@@ -257,9 +284,12 @@ impl<'a> Taking<'a> {
                 |record| self.filter.wants_record(record),
             );
             read.map_err(|error| {
+                if error.would_wait() {
+                    return Stop::WouldWait;
+                }
                 let (topic, queue_id) = (queue.topic(), queue.id());
                 tracing::error!(topic, queue_id, from = from.0, %error, "can't read messages");
-                Refusal::system(error.to_string())
+                Refusal::system(error.to_string()).into()
             })
         };
         let first = read(from)?;
