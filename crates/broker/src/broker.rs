@@ -83,6 +83,8 @@ pub struct Broker {
     pub(crate) index_bell: Arc<Bell>,
     pub(crate) timer: TimerState,
     pub(crate) tasks: Tasks,
+    /// The last flush was over within [`crate::limits::FLUSH_HERE_MAX`].
+    pub(crate) quick_disk: AtomicBool,
     pub(crate) cold_reads: ColdReads,
     pub(crate) turn: AtomicU32,
 }

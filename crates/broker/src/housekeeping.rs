@@ -1,15 +1,17 @@
 //! What the broker's threads do each time it is their turn.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{Local, TimeZone};
 use protocol::LogOffset;
-use remoting::clock::Clock;
+use remoting::clock::{Clock, monotonic};
 use store::{FlushError, LocalTime};
 use tokio::runtime::Handle;
 
 use crate::broker::Broker;
+use crate::limits;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +38,15 @@ impl Broker {
 
     /// Makes what was appended durable; with sync flush, lets it be acknowledged and seen.
     pub(crate) fn flush(&self) {
-        Self::report_flush(self.store.flush());
+        self.time_flush(|| Self::report_flush(self.store.flush()));
+    }
+
+    /// Remembers whether the disk is quick now.
+    fn time_flush(&self, flush: impl FnOnce()) {
+        let begun = monotonic();
+        flush();
+        let quick = begun.elapsed() < limits::FLUSH_HERE_MAX;
+        self.quick_disk.store(quick, Ordering::Relaxed);
     }
 
     fn report_flush(flushed: Result<LogOffset, FlushError>) {
@@ -49,16 +59,19 @@ impl Broker {
         }
     }
 
-    /// Makes what was appended durable on this worker of the runtime, if there is another one that goes on meanwhile: only one
-    /// flushes at a time. False if it is not durable.
+    /// Makes what was appended durable on this worker of the runtime, if there is another one that goes on meanwhile, and the disk
+    /// was quick the last time: only one flushes at a time. False if it is not durable.
     pub(crate) fn flush_here(&self) -> bool {
-        if Handle::current().metrics().num_workers() < 2 {
+        let quick = self.quick_disk.load(Ordering::Relaxed);
+        if !quick || Handle::current().metrics().num_workers() < 2 {
             return false;
         }
         let end = self.store.log_end();
-        if let Some(flushed) = self.store.try_flush() {
-            Self::report_flush(flushed);
-        }
+        self.time_flush(|| {
+            if let Some(flushed) = self.store.try_flush() {
+                Self::report_flush(flushed);
+            }
+        });
         let durable = self.store.durable().at() >= end.0;
         if durable {
             self.index_bell.ring();

@@ -100,6 +100,9 @@ pub const REQUEST_MODES_MAX: usize = 100_000;
 
 /// Queues of groups of which is remembered how far they were pulled.
 pub const PULLED_MAX: usize = 200_000;
+/// A lone send is flushed on a worker of the runtime only where the last flush took less: what a slow disk would hold up is more
+/// than handing over to the thread that flushes costs.
+pub const FLUSH_HERE_MAX: Duration = Duration::from_millis(2);
 /// Reads that wait for the disk at the same time; others wait for their turn.
 pub const COLD_READS_MAX: usize = 4;
 /// Messages one pull returns at most, before the limits by bytes.

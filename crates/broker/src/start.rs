@@ -345,6 +345,7 @@ fn assemble(
         index_bell: Arc::default(),
         timer: TimerState::default(),
         tasks: Tasks::default(),
+        quick_disk: AtomicBool::new(true),
         cold_reads: ColdReads::default(),
         turn: AtomicU32::new(now_ms as u32),
         config,
