@@ -214,9 +214,7 @@ impl Drop for Driver {
     /// Here, so that it happens however the task ends.
     fn drop(&mut self) {
         self.budget.leave(self.peer.id(), &mut self.charged);
-        self.budget
-            .turns
-            .leave(self.peer.id(), &mut self.turn.place);
+        self.budget.turns.leave(&mut self.turn.place);
         self.peer.closed();
         let closed = || self.service.closed(&self.peer);
         if catch_unwind(AssertUnwindSafe(closed)).is_err() {
@@ -248,7 +246,7 @@ impl Driver {
                 Received::None => false,
                 Received::Paused => !self.is_paused(),
                 // What was answered or sent meanwhile may have made it one of those who may go on.
-                Received::HeldBack => self.turn.place != Place::InLine && self.poll_room(cx),
+                Received::HeldBack => !self.turn.place.is_in_line() && self.poll_room(cx),
             };
             if resumed {
                 continue;
@@ -305,9 +303,9 @@ impl Driver {
 
     /// Whether it is this connection's turn; else its task is woken when it is.
     fn poll_turn(&mut self, cx: &Context<'_>) -> bool {
-        let (id, turn, turns) = (self.peer.id(), &mut self.turn, &self.budget.turns);
-        if turn.place == Place::InLine {
-            if !turns.has_come(id, &mut turn.place) {
+        let (turn, turns) = (&mut self.turn, &self.budget.turns);
+        if turn.place.is_in_line() {
+            if !turns.has_come(&mut turn.place) {
                 return false;
             }
             turn.begin();
@@ -315,21 +313,20 @@ impl Driver {
         if turn.frames_left() > 0 {
             return true;
         }
-        turns.queue_up(id, &mut turn.place, cx.waker());
+        turns.queue_up(&mut turn.place, cx.waker());
         turn.held_back = true;
         false
     }
 
     /// Keeps no turn and no place in line while something else is waited for.
     fn let_others(&mut self, received: Received) {
-        if self.turn.place == Place::InLine && received == Received::HeldBack {
+        if self.turn.place.is_in_line() && received == Received::HeldBack {
             return;
         }
         if self.turn.place == Place::AtWork || received == Received::None {
             self.turn.rest();
         }
-        let id = self.peer.id();
-        self.budget.turns.leave(id, &mut self.turn.place);
+        self.budget.turns.leave(&mut self.turn.place);
     }
 
     /// Whether there is room for more of this connection's requests; else its task is woken when

@@ -16,24 +16,16 @@ impl Wake for Woken {
 }
 
 /// A connection.
+#[derive(Default)]
 struct Member {
-    id: u64,
     place: Place,
     woken: Arc<Woken>,
 }
 
 impl Member {
-    fn new(id: u64) -> Member {
-        Member {
-            id,
-            place: Place::None,
-            woken: Arc::default(),
-        }
-    }
-
     fn queue_up(&mut self, turns: &Turns) {
         let task = Waker::from(Arc::clone(&self.woken));
-        turns.queue_up(self.id, &mut self.place, &task);
+        turns.queue_up(&mut self.place, &task);
     }
 
     /// Was woken since last asked.
@@ -42,18 +34,18 @@ impl Member {
     }
 
     fn begins(&mut self, turns: &Turns) -> bool {
-        self.is_woken() && turns.has_come(self.id, &mut self.place)
+        self.is_woken() && turns.has_come(&mut self.place)
     }
 
     fn leave(&mut self, turns: &Turns) {
-        turns.leave(self.id, &mut self.place);
+        turns.leave(&mut self.place);
     }
 }
 
 #[test]
 fn turns_go_round() {
     let turns = Turns::new(1);
-    let mut members = [1, 2, 3].map(Member::new);
+    let mut members: [Member; 3] = Default::default();
     for member in &mut members {
         member.queue_up(&turns);
     }
@@ -69,7 +61,7 @@ fn turns_go_round() {
 #[test]
 fn no_more_than_there_are() {
     let turns = Turns::new(2);
-    let mut members = [1, 2, 3, 4].map(Member::new);
+    let mut members: [Member; 4] = Default::default();
     members
         .iter_mut()
         .for_each(|member| member.queue_up(&turns));
@@ -80,7 +72,7 @@ fn no_more_than_there_are() {
 #[test]
 fn a_turn_is_not_lost_with_who_has_it() {
     let turns = Turns::new(1);
-    let mut members = [1, 2, 3, 4].map(Member::new);
+    let mut members: [Member; 4] = Default::default();
     members
         .iter_mut()
         .for_each(|member| member.queue_up(&turns));
@@ -102,17 +94,39 @@ fn a_turn_is_not_lost_with_who_has_it() {
 #[test]
 fn who_is_woken_for_something_else_stays_in_line() {
     let turns = Turns::new(1);
-    let mut members = [1, 2].map(Member::new);
+    let mut members: [Member; 2] = Default::default();
     members
         .iter_mut()
         .for_each(|member| member.queue_up(&turns));
     let [first, second] = &mut members;
     assert!(first.begins(&turns));
-    assert!(!turns.has_come(second.id, &mut second.place));
-    second.queue_up(&turns);
+    assert!(!turns.has_come(&mut second.place));
     first.leave(&turns);
     assert!(second.begins(&turns));
     second.leave(&turns);
     assert!(!first.is_woken() && !second.is_woken());
     assert!(turns.state.lock().line.is_empty() && turns.state.lock().free == 1);
+}
+
+#[test]
+fn who_left_and_came_back_has_one_place() {
+    let turns = Turns::new(1);
+    let mut members: [Member; 3] = Default::default();
+    for member in &mut members {
+        member.queue_up(&turns);
+    }
+    for _ in 0..2 {
+        members[1].leave(&turns);
+        members[1].queue_up(&turns);
+    }
+    let mut begun = [0; 3];
+    for _ in 0..9 {
+        let now = members
+            .iter_mut()
+            .position(|member| member.begins(&turns))
+            .unwrap();
+        begun[now] += 1;
+        members[now].queue_up(&turns);
+    }
+    assert_eq!(begun, [3, 3, 3]);
 }
