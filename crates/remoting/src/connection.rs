@@ -82,8 +82,10 @@ enum Received {
     None,
     /// At a limit: not looked for.
     Paused,
-    /// Not looked for, because others come first.
-    HeldBack,
+    /// There is no room for more: not looked for.
+    NoRoom,
+    /// It is the turn of others: not looked for.
+    NoTurn,
 }
 
 struct Driver {
@@ -105,6 +107,8 @@ struct Driver {
     /// megabytes each, which must not all wait at once for a peer that reads as fast as it can.
     batch_frames_max: usize,
     turn: Turn,
+    /// There was none the last time.
+    no_room: bool,
     /// Something is wrong with the input; what came before it is still answered.
     failed: Option<End>,
     writing: Chain,
@@ -118,10 +122,8 @@ struct Turn {
     place: Place,
     frames: usize,
     bytes: usize,
-    /// There was much to hand on the last time: there will be again.
+    /// There was more to hand on, the last time, than without a turn one may: there will be again.
     heavy: bool,
-    /// What has arrived waits because of us, not of the other side.
-    held_back: bool,
 }
 
 impl Turn {
@@ -142,7 +144,7 @@ impl Turn {
         (self.frames, self.bytes) = (0, 0);
     }
 
-    /// Nothing more to hand on.
+    /// All that came was handed on.
     fn rest(&mut self) {
         self.heavy = self.frames > LIGHT_FRAMES;
         self.begin();
@@ -187,6 +189,7 @@ pub(crate) async fn run(stream: Stream, peer: Arc<Peer>, service: Arc<dyn Servic
         batch_frames: 0,
         batch_frames_max: BATCH_FRAMES_MIN,
         turn: Turn::default(),
+        no_room: false,
         failed: None,
         writing: Chain::default(),
         timer: Box::pin(tokio::time::sleep_until(now + budget.limits.idle)),
@@ -243,10 +246,10 @@ impl Driver {
             self.settle();
             let resumed = match received {
                 Received::Some => true,
-                Received::None => false,
                 Received::Paused => !self.is_paused(),
                 // What was answered or sent meanwhile may have made it one of those who may go on.
-                Received::HeldBack => !self.turn.place.is_in_line() && self.poll_room(cx),
+                Received::NoRoom => self.poll_room(cx),
+                Received::NoTurn | Received::None => false,
             };
             if resumed {
                 continue;
@@ -269,8 +272,11 @@ impl Driver {
         if self.is_paused() {
             return Ok(Received::Paused);
         }
-        if !self.poll_turn(cx) || !self.poll_room(cx) {
-            return Ok(Received::HeldBack);
+        if !self.poll_room(cx) {
+            return Ok(Received::NoRoom);
+        }
+        if !self.poll_turn(cx) {
+            return Ok(Received::NoTurn);
         }
         if self.hand_on() {
             return Ok(Received::Some);
@@ -313,20 +319,19 @@ impl Driver {
         if turn.frames_left() > 0 {
             return true;
         }
+        turn.heavy = true;
         turns.queue_up(&mut turn.place, cx.waker());
-        turn.held_back = true;
         false
     }
 
     /// Keeps no turn and no place in line while something else is waited for.
     fn let_others(&mut self, received: Received) {
-        if self.turn.place.is_in_line() && received == Received::HeldBack {
-            return;
-        }
-        if self.turn.place == Place::AtWork || received == Received::None {
+        if received == Received::None {
             self.turn.rest();
         }
-        self.budget.turns.leave(&mut self.turn.place);
+        if received != Received::NoTurn {
+            self.budget.turns.leave(&mut self.turn.place);
+        }
     }
 
     /// Whether there is room for more of this connection's requests; else its task is woken when
@@ -336,8 +341,14 @@ impl Driver {
     fn poll_room(&mut self, cx: &Context<'_>) -> bool {
         let (id, mid_frame) = (self.peer.id(), !self.input.is_empty());
         let room = self.budget.poll_room(id, self.charged, mid_frame, cx);
-        self.turn.held_back = room.is_pending() && self.charged.waiting >= WAITING_BYTES_SPARED;
+        self.no_room = room.is_pending();
         room.is_ready()
+    }
+
+    /// What has arrived waits because of us, not of the other side.
+    fn is_ours_to_move(&self) -> bool {
+        let answers_due = self.charged.waiting >= WAITING_BYTES_SPARED;
+        self.is_paused() || self.turn.place.is_in_line() || (self.no_room && answers_due)
     }
 
     /// Hands whole frames of the input on; false if there is none.
@@ -543,7 +554,7 @@ impl Driver {
         if closing && now - *watch.closing.get_or_insert(now) >= drain {
             return Some(End::Aborted(self.load.frames));
         }
-        if self.input.is_empty() || self.is_paused() || self.turn.held_back {
+        if self.input.is_empty() || self.is_ours_to_move() {
             // Whoever waits for us is not slow.
             self.watch.frame = None;
         } else {

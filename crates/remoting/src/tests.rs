@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::*;
 
+mod crowd;
 mod ending;
 mod limited;
 mod malformed;
@@ -33,6 +34,8 @@ const LOSE: i32 = 5;
 const ASK_BACK: i32 = 6;
 /// Keeps the connection's task until [`Echo::stuck`] is free.
 const STICK: i32 = 7;
+/// Answers with how many requests were handed on so far.
+const COUNT: i32 = 8;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -69,6 +72,7 @@ impl Service for Echo {
                         request.reply(0, None, &NoHeader, answer.body().clone());
                     });
                 }
+                COUNT => request.reply(0, None, &NoHeader, self.handled().to_string().into_bytes()),
                 STICK => drop(self.stuck.lock()),
                 _ => request.refuse_unknown(),
             }
@@ -77,6 +81,13 @@ impl Service for Echo {
 
     fn closed(&self, peer: &Arc<Peer>) {
         self.closed.lock().push(peer.id());
+    }
+}
+
+impl Echo {
+    /// Requests handed on so far.
+    fn handled(&self) -> usize {
+        self.batches.lock().iter().sum()
     }
 }
 

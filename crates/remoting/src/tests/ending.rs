@@ -85,7 +85,7 @@ async fn closing_our_side_lets_what_we_said_arrive() {
         client.notify(LOSE, &NoHeader, vec![0; 10_000]).unwrap();
     }
     client.close().await;
-    eventually(|| server.echo.batches.lock().iter().sum::<usize>() == 100).await;
+    eventually(|| server.echo.handled() == 100).await;
     server.stop().await;
 }
 

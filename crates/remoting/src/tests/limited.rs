@@ -10,13 +10,19 @@ fn limits() -> Limits {
 }
 
 impl Running {
-    fn kept(&self) -> usize {
+    pub(super) fn kept(&self) -> usize {
         self.echo.kept.lock().len()
     }
 
     fn answer_one(&self) {
         let (body, reply) = self.echo.kept.lock().pop().unwrap();
         reply.send(0, None, &NoHeader, body);
+    }
+
+    pub(super) fn answer_all(&self) {
+        while self.kept() > 0 {
+            self.answer_one();
+        }
     }
 }
 
@@ -56,15 +62,11 @@ async fn requests_in_flight_are_limited_by_not_reading() {
         tokio::task::yield_now().await;
     }
     eventually(|| {
-        while server.kept() > 0 {
-            server.answer_one();
-        }
-        server.echo.batches.lock().iter().sum::<usize>() == 10
+        server.answer_all();
+        server.echo.handled() == 10
     })
     .await;
-    while server.kept() > 0 {
-        server.answer_one();
-    }
+    server.answer_all();
     for call in calls {
         assert_eq!(in_time(call).await.unwrap().code, 0);
     }
@@ -131,15 +133,11 @@ async fn who_has_little_under_way_is_read_while_others_wait_for_much() {
     assert!((14..18).contains(&(server.kept() - taken)));
 
     eventually(|| {
-        while server.kept() > 0 {
-            server.answer_one();
-        }
-        server.echo.batches.lock().iter().sum::<usize>() == 251
+        server.answer_all();
+        server.echo.handled() == 251
     })
     .await;
-    while server.kept() > 0 {
-        server.answer_one();
-    }
+    server.answer_all();
     for call in calls.into_iter().chain(more) {
         assert_eq!(in_time(call).await.unwrap().code, 0);
     }

@@ -69,7 +69,7 @@ async fn one_way_requests_are_not_answered() {
     }
     // Had they been answered, these answers would have come first.
     check_alive(&client).await;
-    assert_eq!(server.echo.batches.lock().iter().sum::<usize>(), 4);
+    assert_eq!(server.echo.handled(), 4);
     server.stop().await;
 }
 
