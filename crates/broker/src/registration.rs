@@ -5,7 +5,7 @@
 //!
 //! | when | what | as stock brokers with |
 //! |---|---|---|
-//! | topics change | each of them (217), which costs as much as they do | enableSingleTopicRegister |
+//! | topics change | each of them (217), which costs as much as they do; all of them if the nameserver refuses that | enableSingleTopicRegister |
 //! | every period | the version of the topics (322), a sign of life too; all of them if the nameserver has another | forceRegister=false |
 //! | now and then | all of them, so that what was lost or changed in the nameserver comes back | - |
 
@@ -128,11 +128,7 @@ impl Registration {
 pub(crate) async fn run(broker: Arc<Broker>, index: usize, shutdown: impl Future<Output = ()>) {
     let nameserver = &broker.registration.nameservers[index];
     let mut version = broker.registration.version.subscribe();
-    let mut link = Link {
-        address: &nameserver.address,
-        connection: None,
-        known: None,
-    };
+    let mut link = Link::new(&nameserver.address);
     let keep_telling = async {
         let mut due = monotonic();
         loop {
@@ -191,6 +187,8 @@ struct Link<'a> {
     connection: Option<Connection>,
     /// What was told over this connection; `None`: the whole has to be told.
     known: Option<Known>,
+    /// It was told of single topics over this connection, and would not have it.
+    refuses_single: bool,
 }
 
 /// What a nameserver knows of the topics.
@@ -207,6 +205,15 @@ struct Known {
 const BEATS_WITHOUT_TOPICS: u32 = 10;
 
 impl Link<'_> {
+    fn new(address: &str) -> Link<'_> {
+        Link {
+            address,
+            connection: None,
+            known: None,
+            refuses_single: false,
+        }
+    }
+
     async fn connect(&mut self) -> Result<&Connection, Cause> {
         let connection = match self
             .connection
@@ -216,6 +223,7 @@ impl Link<'_> {
             Some(connection) => connection,
             None => {
                 self.known = None;
+                self.refuses_single = false;
                 let limits = Limits::default();
                 remoting::connect(self.address, Arc::new(NoRequests), &limits)
                     .await
@@ -260,19 +268,20 @@ impl Link<'_> {
         }
     }
 
-    /// Tells of the topics that have changed; of all if it is not known which, or if all are few.
+    /// Tells of the topics that have changed; of all if it is not known which, if all are few, or if the nameserver takes
+    /// nothing else.
     async fn tell_changes(&mut self, broker: &Arc<Broker>) -> Result<(), Cause> {
         self.connect().await?;
-        let changed = self.known.as_ref().and_then(|known| {
+        let known = self.known.as_ref().filter(|_| !self.refuses_single);
+        let changed = known.and_then(|known| {
             let topics = broker.topics.state.read();
             let changed = topics.changed_since(known.changes)?;
             (topics.len() > limits::TOPICS_TOLD_WHOLE).then(|| (topics.changes(), changed))
         });
-        let Some((changes, changed)) = changed else {
+        let (Some((changes, changed)), Some(connection)) = (changed, &self.connection) else {
             return self.register(broker).await;
         };
         let timeout = broker.config.register_timeout;
-        let connection = self.connect().await?;
         let calls: Vec<_> = changed
             .iter()
             .map(|config| {
@@ -283,8 +292,20 @@ impl Link<'_> {
             })
             .collect();
         for call in calls {
-            let answer = call.await;
-            self.good(answer)?;
+            match call.await {
+                Ok(reply) if reply.code != response::SUCCESS => {
+                    let (nameserver, code) = (self.address, reply.code);
+                    tracing::info!(
+                        nameserver,
+                        code,
+                        remark = reply.remark,
+                        "takes no single topics"
+                    );
+                    self.refuses_single = true;
+                    return self.register(broker).await;
+                }
+                answer => self.good(answer)?,
+            };
         }
         if let Some(known) = &mut self.known {
             known.changes = changes;

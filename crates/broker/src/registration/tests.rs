@@ -17,7 +17,7 @@ use remoting::{Body, Limits, Peer, Request, Server, Service};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::encode;
+use super::{Link, encode};
 use crate::limits;
 use crate::testing::{Fixture, send};
 
@@ -45,6 +45,8 @@ struct Nameserver {
 struct Ear {
     said: mpsc::Sender<Heard>,
     answer: Mutex<Vec<u8>>,
+    /// What it answers to single topics.
+    topic_code: i32,
     /// Of the last registration.
     version: Mutex<Option<DataVersion>>,
 }
@@ -101,10 +103,14 @@ impl Service for Ear {
                 UNREGISTER_BROKER => Heard::Unregistered,
                 other => panic!("code {other}"),
             };
+            let code = match heard {
+                Heard::Topic(..) => self.topic_code,
+                _ => 0,
+            };
             self.said.try_send(heard).unwrap();
             let answer = self.answer.lock().clone();
             request.reply(
-                0,
+                code,
                 None,
                 &NoHeader,
                 if answer.is_empty() {
@@ -121,6 +127,10 @@ impl Service for Ear {
 
 impl Nameserver {
     fn start(addr: SocketAddr, answer: &str) -> Nameserver {
+        Nameserver::answering(addr, answer, 0)
+    }
+
+    fn answering(addr: SocketAddr, answer: &str, topic_code: i32) -> Nameserver {
         let server = Server::bind(&[addr], Limits::default()).unwrap();
         let addr = server.local_addrs()[0];
         let (said, heard) = mpsc::channel(1_000);
@@ -128,6 +138,7 @@ impl Nameserver {
         let ear = Arc::new(Ear {
             said,
             answer: Mutex::new(answer.as_bytes().to_vec()),
+            topic_code,
             version: Mutex::default(),
         });
         let task = tokio::spawn(server.run(ear, async {
@@ -294,6 +305,15 @@ fn make_topics(fixture: &Fixture, count: usize) {
     }
 }
 
+/// Makes one and says so.
+fn make_topic(fixture: &Fixture, name: &str) {
+    let broker = fixture.broker();
+    let mut topics = broker.topics.state.write();
+    topics.create(name, 8, false, 0, 0).unwrap();
+    drop(topics);
+    broker.topics_changed();
+}
+
 #[tokio::test]
 async fn many_topics_are_told_compressed() {
     let mut nameserver = Nameserver::start(anywhere(), "");
@@ -326,6 +346,60 @@ async fn of_many_topics_those_that_changed_are_told_one_by_one() {
     fixture.stop().await;
     let heard = nameserver.next().await;
     assert!(matches!(heard, Heard::Unregistered), "once: {heard:?}");
+    nameserver.stop().await;
+}
+
+/// A nameserver that takes no single topics is told all at once instead, and not asked again while it stays connected.
+#[tokio::test]
+async fn a_nameserver_that_refuses_single_topics_is_told_all() {
+    let mut nameserver = Nameserver::answering(anywhere(), "", 3);
+    let fixture = broker_with(&[&nameserver], HOUR).await;
+    nameserver.topics().await;
+    make_topics(&fixture, 2_000);
+    fixture.broker().topics_changed();
+    assert!(nameserver.topics().await.len() > 2_000);
+    let client = fixture.client().await;
+    send(&client, 0, "t", "x").await;
+    let heard = [(); 2].map(|()| nameserver.heard.try_recv());
+    assert!(
+        matches!(
+            &heard,
+            [Ok(Heard::Topic(topic, ..)), Ok(Heard::Registered { topics, .. })]
+                if topic == "Orders" && topics.contains(topic)
+        ),
+        "told before the producer was answered"
+    );
+    for name in ["Second", "Third"] {
+        make_topic(&fixture, name);
+        assert!(nameserver.topics().await.contains(&name.to_owned()));
+    }
+    drop(client);
+    fixture.stop().await;
+    nameserver.stop().await;
+}
+
+/// It may be another one then.
+#[tokio::test]
+async fn single_topics_are_tried_again_over_another_connection() {
+    let mut nameserver = Nameserver::answering(anywhere(), "", 3);
+    let fixture = Fixture::start().await;
+    make_topics(&fixture, 2_000);
+    let (broker, addr) = (fixture.running.broker(), nameserver.addr.to_string());
+    let mut link = Link::new(&addr);
+    for refused in ["First", "Second"] {
+        link.tell_changes(broker).await.unwrap();
+        nameserver.topics().await;
+        make_topic(&fixture, refused);
+        link.tell_changes(broker).await.unwrap();
+        let heard = nameserver.next().await;
+        assert!(
+            matches!(&heard, Heard::Topic(topic, ..) if topic == refused),
+            "{heard:?}"
+        );
+        assert!(nameserver.topics().await.contains(&refused.to_owned()));
+        link.connection = None;
+    }
+    fixture.stop().await;
     nameserver.stop().await;
 }
 
