@@ -10,6 +10,9 @@ use crate::Store;
 use crate::consume_queue::Queue;
 use crate::consume_queue::table::QueueNameError;
 
+#[cfg(test)]
+mod tests;
+
 /// Records that go into the log together: one write, all or nothing. Empty again after an append.
 #[derive(Debug, Default)]
 pub struct Batch {

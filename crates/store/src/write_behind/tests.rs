@@ -1,11 +1,14 @@
-//! What write-behind makes ahead.
+//! What write-behind makes ahead, and what it leaves for later.
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use protocol::{LogOffset, QueueOffset};
 
 use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 use crate::retention::{Cleaned, Limits};
 use crate::testing::{LOG_FILE_BYTES, Message, append, config, open, read};
-use crate::{Config, Disk, LocalTime, Store};
+use crate::{Config, Disk, LocalTime, QueueEntry, Store, limits};
 
 /// Where the log's files start.
 fn there(store: &Store) -> Vec<u64> {
@@ -180,4 +183,63 @@ fn files_are_made_ahead_as_fast_as_the_log_grows() {
     assert_eq!(read(&store, "T", 0, 0).records.len(), 2);
     store.close().unwrap();
     assert_eq!(there(&store), files(1), "what was not used is gone");
+}
+
+/// Entries of very many queues that wait for more, a few from each.
+fn waiting(disk: &Arc<SimDisk>) -> Store {
+    let config = Config {
+        queue_file_bytes: 20 * MOST,
+        ..config()
+    };
+    let store = open(disk, config);
+    append(&store, &[Message::new("U", 0, "x")], 1);
+    store.flush_queues(100_000).unwrap();
+    push(&store, 0..1);
+    store.flush_queues(101_000).unwrap();
+    assert!(store.queues.unwritten() > 0, "they wait");
+    store
+}
+
+const QUEUES: i32 = limits::QUEUES_DIRTY_MANY as i32 + 1;
+
+/// As many entries of each queue as may wait.
+const MOST: u64 = (limits::QUEUES_WAITING_BYTES_MAX / 20) as u64 / QUEUES as u64;
+
+fn push(store: &Store, offsets: Range<i32>) {
+    for id in 0..QUEUES {
+        let queue = store.queue_or_create("T", id).unwrap();
+        let entry = |at: i32| QueueEntry {
+            queue_offset: QueueOffset(i64::from(at)),
+            log_offset: LogOffset(i64::from(at) * 100),
+            size: 100,
+            tags_code: 0,
+        };
+        store.queues.push(&queue, offsets.clone().map(entry));
+    }
+}
+
+#[test]
+fn many_entries_do_not_wait() {
+    let store = waiting(&SimDisk::new(1));
+    push(&store, 1..MOST as i32);
+    store.flush_queues(102_000).unwrap();
+    assert!(store.queues.unwritten() > 0, "just not too many");
+    push(&store, MOST as i32..MOST as i32 + 1);
+    store.flush_queues(103_000).unwrap();
+    assert_eq!(store.queues.unwritten(), 0);
+}
+
+#[test]
+fn entries_do_not_wait_for_much_log() {
+    let store = waiting(&SimDisk::new(1));
+    let written = |store: &Store| store.checkpoint.lock().content.extra.clone().unwrap();
+    // As if records had been appended: to write so many takes long.
+    let most = written(&store).queues_written.0 + limits::QUEUES_BEHIND_BYTES_MAX;
+    store.writer.lock().end = most - 1;
+    store.flush_queues(102_000).unwrap();
+    assert!(store.queues.unwritten() > 0, "just not too much");
+    store.writer.lock().end = most;
+    store.flush_queues(103_000).unwrap();
+    assert_eq!(store.queues.unwritten(), 0);
+    assert_eq!(written(&store).queues_written.0, most);
 }
