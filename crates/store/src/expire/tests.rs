@@ -1,13 +1,15 @@
 //! Tests of removing old files: what goes, what stays readable, and what a restart finds.
 
+use std::sync::Arc;
+
 use super::*;
-use crate::disk::{CrashKeep, SimDisk};
+use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 use crate::testing::{LOG_FILE_BYTES, Message, append, bodies, config, open, read, try_append};
-use crate::{AppendError, ReadStatus};
+use crate::{AppendError, Config, ReadStatus, limits};
 
 /// A queue with a message at each of its offsets, one that has messages only in the first file,
 /// and one with few.
-fn filled(disk: &std::sync::Arc<SimDisk>) -> Store {
+fn filled(disk: &Arc<SimDisk>) -> Store {
     let store = open(disk, config());
     for index in 0..120 {
         let mut messages = vec![Message::new("T", 0, format!("{index:03}"))];
@@ -105,4 +107,128 @@ fn while_the_disk_is_too_full_nothing_is_appended() {
     assert_eq!(bodies(&store, "T", 0).len(), 120);
     store.refuse_appends(false);
     append(&store, &[Message::new("T", 0, "x")], 1);
+}
+
+/// Log files whose blocks are given back in two steps.
+const LONG_FILE_BYTES: u64 = limits::REMOVED_STEP_BYTES + (2 << 20);
+
+fn long_files() -> Config {
+    Config {
+        log_file_bytes: LONG_FILE_BYTES,
+        ..config()
+    }
+}
+
+/// A closed store of two such files with a message each.
+fn long(disk: &Arc<SimDisk>) {
+    let store = open(disk, long_files());
+    for len in LONG {
+        append(&store, &[Message::new("T", 0, vec![b'x'; len])], 1);
+    }
+    store.flush().unwrap();
+    store.flush_queues(1).unwrap();
+    assert_eq!(
+        store.log.file_start(store.log_end().0),
+        LONG_FILE_BYTES as i64
+    );
+    store.close().unwrap();
+}
+
+const LONG: [usize; 2] = [3 << 20, (32 << 20) - 1000];
+
+/// It may all be cut off at any step: the file is gone then, or still there as a whole.
+#[test]
+fn a_crash_while_blocks_are_given_back() {
+    let first = SimDisk::new(1);
+    long(&first);
+    let disk = first.crash(CrashKeep::All);
+    let store = open(&disk, long_files());
+    let before = disk.changes();
+    store.expire(1).unwrap();
+    let steps = disk.changes() - before;
+    assert!(
+        steps >= 4,
+        "unlink, sync of the directory, two cuts: {steps}"
+    );
+    drop(store);
+    for keep in [CrashKeep::All, CrashKeep::Random] {
+        for step in 0..=steps {
+            let disk = first.crash(CrashKeep::All);
+            let store = open(&disk, long_files());
+            disk.fail(Fault {
+                on: FaultOn::AnyChange,
+                path: String::new(),
+                after: step,
+                error: FaultError::Io,
+                sticky: true,
+            });
+            let expired = store.expire(1);
+            drop(store);
+            let store = open(&disk.crash(keep), long_files());
+            let found = bodies(&store, "T", 0);
+            let found: Vec<_> = found.iter().map(Vec::len).collect();
+            let left = if store.log_min().0 == 0 {
+                &LONG[..]
+            } else {
+                &LONG[1..]
+            };
+            assert_eq!(found, left, "step {step}, {keep:?}");
+            assert!(expired.is_err() || left.len() == 1, "step {step}, {keep:?}");
+        }
+    }
+}
+
+/// What fails goes with the last handle. Until then a reader that has one finds bytes of the file or none, never others.
+#[test]
+fn blocks_that_can_not_be_given_back_cost_nothing_else() {
+    let first = SimDisk::new(1);
+    long(&first);
+    for (after, left) in [(0, LONG_FILE_BYTES), (1, 2 << 20), (2, 0)] {
+        let disk = first.crash(CrashKeep::All);
+        let store = open(&disk, long_files());
+        let held = store.log.file(&store.log.segment(0).unwrap()).unwrap();
+        let mut record = [0; 100];
+        held.read_exact_at(&mut record, 0).unwrap();
+        disk.fail(Fault {
+            on: FaultOn::Allocate,
+            path: "commitlog".into(),
+            after,
+            error: FaultError::Io,
+            sticky: true,
+        });
+        assert_eq!(store.expire(1).unwrap().log_files, 1);
+        assert_eq!(held.len().unwrap(), left);
+        let mut again = [0; 100];
+        let count = held.read_at(&mut again, 0).unwrap();
+        assert_eq!(again[..count], record[..count]);
+        assert_eq!(count > 0, left > 0);
+        let read = read(&store, "T", 0, 0);
+        assert_eq!((read.status, read.next.0), (ReadStatus::OffsetTooSmall, 1));
+        assert_eq!(bodies(&store, "T", 0).len(), 1);
+    }
+}
+
+/// A reader that waits for the disk while its file goes gets nothing.
+#[test]
+fn a_read_under_way_while_its_file_goes() {
+    let disk = SimDisk::new(1);
+    long(&disk);
+    let store = open(&disk, long_files());
+    disk.hold(FaultOn::Read, "commitlog");
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| store.record_at(LogOffset(0)));
+        while disk.waiting() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(
+            store
+                .log
+                .delete_before(LogOffset(LONG_FILE_BYTES as i64))
+                .unwrap(),
+            1
+        );
+        disk.release();
+        assert_eq!(reader.join().unwrap().unwrap(), None);
+    });
+    assert_eq!(bodies(&store, "T", 0).len(), 1);
 }

@@ -16,7 +16,20 @@ use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 use crate::testing::{Message, config, try_append};
 use crate::{AppendError, Config, Disk, LocalTime, ReadLimits, Store};
 
-const QUEUES: [(&str, i32); 4] = [("T", 0), ("T", 3), ("U", 0), ("V", 0)];
+/// More than a batch looks for one by one, but most messages go to the first four.
+const QUEUES: [(&str, i32); 24] = {
+    let mut queues = [("W", 0); 24];
+    let mut id = 0;
+    while id < queues.len() {
+        queues[id].1 = id as i32;
+        id += 1;
+    }
+    queues[0] = ("T", 0);
+    queues[1] = ("T", 3);
+    queues[2] = ("U", 0);
+    queues[3] = ("V", 0);
+    queues
+};
 const KEYS: [&str; 5] = ["", "a", "b", "a b", "c"];
 
 /// A message the store took.
@@ -80,7 +93,8 @@ impl fmt::Debug for Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let message = (0..QUEUES.len(), 0..KEYS.len(), 1..700_usize);
+    let message = (0..4_usize, 0..KEYS.len(), 1..700_usize);
+    let anywhere = (0..QUEUES.len(), 0..KEYS.len(), 1..20_usize);
     let keep = prop_oneof![
         2 => Just(CrashKeep::All),
         1 => Just(CrashKeep::None),
@@ -106,6 +120,7 @@ fn step() -> impl Strategy<Value = Step> {
     );
     prop_oneof![
         10 => prop::collection::vec(message, 1..6).prop_map(Step::Append),
+        1 => prop::collection::vec(anywhere, 40..60).prop_map(Step::Append),
         4 => Just(Step::Flush),
         4 => Just(Step::WriteBehind),
         1 => Just(Step::Clean),
@@ -382,7 +397,7 @@ impl World {
                     .push(sent.at);
             }
         }
-        for topic in ["T", "U", "V"] {
+        for topic in ["T", "U", "V", "W"] {
             for key in ["a", "b", "c"] {
                 let found = twice(|| store.query(topic, key, 1000, 0, i64::MAX));
                 let bodies = found
