@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use protocol::{LogOffset, QueueOffset};
 
 use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 use crate::retention::{Cleaned, Limits};
-use crate::testing::{LOG_FILE_BYTES, Message, append, config, open, read};
+use crate::testing::{LOG_FILE_BYTES, Message, append, bodies, config, open, read};
 use crate::{Config, Disk, LocalTime, QueueEntry, Store, limits};
 
 /// Where the log's files start.
@@ -158,6 +159,48 @@ fn a_full_disk_takes_back_what_was_made_ahead() {
     grow(&store, 4);
     assert_eq!(there(&store).last(), files(12).last());
     store.close().unwrap();
+}
+
+/// Files are made and removed under the appends that come to use them.
+#[test]
+fn no_append_writes_into_a_file_that_goes() {
+    for seed in 0..10 {
+        let disk = SimDisk::new(seed);
+        let store = open(&disk, config());
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for turn in 0.. {
+                    store.flush_queues(turn * 1_000).unwrap();
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    store.remove_made_ahead().unwrap();
+                }
+            });
+            for _ in 0..100 {
+                grow(&store, 1);
+                // Over three files.
+                let body = vec![b'y'; LOG_FILE_BYTES as usize - 200];
+                append(
+                    &store,
+                    &[
+                        Message::new("T", 1, body.clone()),
+                        Message::new("T", 1, body),
+                    ],
+                    1,
+                );
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        let store = open(&disk.crash(CrashKeep::All), config());
+        assert_eq!(bodies(&store, "T", 0).len(), 100, "seed {seed}");
+        assert_eq!(bodies(&store, "T", 1).len(), 200, "seed {seed}");
+    }
 }
 
 #[test]
