@@ -207,7 +207,7 @@ impl Broker {
     /// Takes messages for a consumer; waits for some as long as it agreed to.
     pub(crate) async fn pop(self: Arc<Self>, request: PopRequest) -> Result<Popped, Refusal> {
         let config = self.check_pop(&request)?;
-        self.have_group(&request.group).await?;
+        self.have_group(&request).await?;
         let filter = match request.expression.is_empty() {
             true => Filter::all(),
             false => filter::of_request(
@@ -250,14 +250,36 @@ impl Broker {
         Ok(popped)
     }
 
-    /// The group will be there after a crash: a check point of a group that is not there brings nothing back.
-    async fn have_group(&self, group: &str) -> Result<(), Refusal> {
-        let since = self.groups.state.read().since(group);
-        if self.groups.file.is_saved(since) || self.groups.file.saved(since).await {
+    /// The group will be there after a crash: a check point of a group that is not there brings nothing back. Waits for it to
+    /// be saved as long as a request of this age is served.
+    async fn have_group(&self, request: &PopRequest) -> Result<(), Refusal> {
+        let (groups, group) = (&self.groups, &request.group);
+        let since = groups.state.read().since(group);
+        if groups.file.is_saved(since) {
             return Ok(());
         }
-        let remark = format!("subscription group [{group}] could not be saved");
-        Err(Refusal::new(response::SERVICE_NOT_AVAILABLE, remark))
+        let poll_ms = request.poll_ms.saturating_add(TOO_LATE_MS);
+        let latest = self.clock.now_ms().saturating_add(limits::HOLD_MS_MAX);
+        let end_ms = request.born_ms.saturating_add(poll_ms).min(latest);
+        let saved = tokio::select! {
+            saved = groups.file.saved(since) => saved,
+            () = self.over(end_ms) => false,
+        };
+        match saved {
+            true => Ok(()),
+            false => {
+                let remark = format!("subscription group [{group}] is not saved yet");
+                Err(Refusal::new(response::SERVICE_NOT_AVAILABLE, remark))
+            }
+        }
+    }
+
+    /// Completes at that time, or when nobody shall wait any longer.
+    async fn over(&self, end_ms: i64) {
+        tokio::select! {
+            () = self.clock.reached(end_ms) => {}
+            () = self.holds.stopped() => {}
+        }
     }
 
     /// Tells a consumer whether there are messages; waits for one as long as it agreed to.
@@ -308,12 +330,7 @@ impl Broker {
         look: impl Fn() -> F,
         found: impl Fn(&T) -> bool,
     ) -> Result<T, Refusal> {
-        let mut over = pin!(async {
-            tokio::select! {
-                () = self.clock.reached(end_ms) => {}
-                () = self.holds.stopped() => {}
-            }
-        });
+        let mut over = pin!(self.over(end_ms));
         loop {
             let mut notified = pin!(ticket.notified());
             notified.as_mut().enable();

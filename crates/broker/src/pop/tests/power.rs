@@ -1,10 +1,12 @@
 //! A power cut with async flush: what was acknowledged in the last flush interval may come again, but nothing is passed.
 
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use store::disk::CrashKeep;
 
-use super::{POP, advance, bodies};
+use super::{POP, Pop, advance, bodies};
 use crate::testing::{Fixture, config, send};
 
 #[tokio::test]
@@ -100,27 +102,44 @@ async fn fewer_revive_queues_lose_nothing() {
     fixture.stop().await;
 }
 
+/// No groups are saved until it ends.
+struct SlowDisk {
+    release: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl SlowDisk {
+    fn of_groups(fixture: &Fixture) -> SlowDisk {
+        let (release, released) = channel();
+        let (holding, held) = channel();
+        let broker = fixture.running.broker().clone();
+        let thread = std::thread::spawn(move || {
+            let _groups = broker.groups.file.hold_up();
+            holding.send(()).expect("it waits");
+            released.recv().expect("it ends");
+        });
+        held.recv().expect("it holds");
+        SlowDisk { release, thread }
+    }
+
+    fn end(self) {
+        self.release.send(()).expect("it waits");
+        self.thread.join().expect("it ends");
+    }
+}
+
 /// A group's first pop takes nothing before the group is saved: the reviver gives up what belongs to no group.
 #[tokio::test]
 async fn check_points_are_of_groups_that_a_crash_leaves() {
     let (fixture, client) = super::with_messages(&["1"]).await;
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let (holding, held) = std::sync::mpsc::channel();
-    let broker = fixture.running.broker().clone();
-    let slow = std::thread::spawn(move || {
-        let _groups = broker.groups.file.hold_up();
-        holding.send(()).expect("it waits");
-        released.recv().expect("it ends");
-    });
-    held.recv().expect("it holds");
+    let slow = SlowDisk::of_groups(&fixture);
     let popping = tokio::spawn(async move { POP.now(&client).await });
     while fixture.broker().groups.state.read().find("g").is_none() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     tokio::time::sleep(Duration::from_millis(20)).await;
     let early = fixture.sim.crash(CrashKeep::All);
-    release.send(()).expect("it waits");
-    slow.join().expect("it ends");
+    slow.end();
     assert_eq!(bodies(&popping.await.expect("it ends")), ["1"]);
     let late = fixture.sim.crash(CrashKeep::All);
     fixture.stop().await;
@@ -132,4 +151,38 @@ async fn check_points_are_of_groups_that_a_crash_leaves() {
         assert_eq!(bodies(&POP.now(&client).await), ["1"]);
         fixture.stop().await;
     }
+}
+
+/// Nor does a pop wait for that longer than for messages.
+#[tokio::test]
+async fn a_pop_whose_group_is_not_saved_ends_with_its_time() {
+    let (fixture, client) = super::with_messages(&["1"]).await;
+    let slow = SlowDisk::of_groups(&fixture);
+    let polling = Pop {
+        poll_ms: 10_000,
+        ..POP
+    };
+    let refused = (14, Some("subscription group [g] is not saved yet"));
+    let late = async {
+        while fixture.broker().holds.count() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        fixture.clock.advance(10_500);
+    };
+    let (reply, ()) = tokio::join!(polling.call(&client), late);
+    assert_eq!((reply.code, reply.remark.as_deref()), refused);
+    let stopping = async {
+        while fixture.broker().holds.count() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        fixture.broker().holds.stop().await;
+    };
+    let (reply, ()) = tokio::join!(polling.call(&client), stopping);
+    assert_eq!((reply.code, reply.remark.as_deref()), refused);
+    slow.end();
+    let broker = fixture.running.broker().clone();
+    let saving = tokio::task::spawn_blocking(move || broker.save_metadata());
+    saving.await.expect("saves");
+    assert_eq!(bodies(&polling.now(&client).await), ["1"]);
+    fixture.stop().await;
 }
