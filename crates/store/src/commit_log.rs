@@ -15,8 +15,8 @@ use protocol::LogOffset;
 use protocol::record::MAGIC_BLANK;
 
 use crate::append::Writer;
-use crate::config::{Blocking, Config, file_name};
-use crate::disk::{Disk, File, Wait};
+use crate::config::{Config, file_name};
+use crate::disk::{Blocking, Disk, File, Wait};
 use crate::limits;
 use crate::tail::Tail;
 
@@ -239,7 +239,7 @@ impl CommitLog {
         let mut filled = 0;
         while filled < bytes.len() {
             let pos = (at - segment.start) as u64 + filled as u64;
-            match file.read_some_at(&mut bytes[filled..], pos, wait) {
+            match file.read_at(&mut bytes[filled..], pos, wait) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

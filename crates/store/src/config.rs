@@ -1,9 +1,8 @@
 //! What a store is opened with: plain values, no file is read for them here.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::Wait;
+use crate::disk::Blocking;
 use crate::retention;
 
 /// Apache's delay levels: 1s 5s 10s 30s 1m .. 10m 20m 30m 1h 2h.
@@ -47,33 +46,6 @@ pub struct Config {
     pub sync_flush: bool,
     /// See there.
     pub blocking: Blocking,
-}
-
-/// Runs a read that waits for the disk. The default just does; who calls the store from a thread that others need as well
-/// lets them go on elsewhere first.
-#[derive(Clone, Copy, Debug)]
-pub struct Blocking(pub fn(&mut dyn FnMut()));
-
-impl Default for Blocking {
-    fn default() -> Self {
-        Blocking(|read| read())
-    }
-}
-
-impl Blocking {
-    /// Reads what is in memory; what is not, as the caller wants it.
-    pub(crate) fn read<T>(
-        self,
-        wait: Wait,
-        mut read: impl FnMut(Wait) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let mut found = read(Wait::No);
-        let is_cold = matches!(&found, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        if is_cold && wait == Wait::ForDisk {
-            (self.0)(&mut || found = read(Wait::ForDisk));
-        }
-        found
-    }
 }
 
 impl Config {

@@ -39,6 +39,33 @@ pub enum Wait {
     No,
 }
 
+/// Runs a read that waits for the disk. The default just does; who calls the store from a thread that others need as well
+/// lets them go on elsewhere first.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocking(pub fn(&mut dyn FnMut()));
+
+impl Default for Blocking {
+    fn default() -> Self {
+        Blocking(|read| read())
+    }
+}
+
+impl Blocking {
+    /// Reads what is in memory; what is not, as the caller wants it.
+    pub(crate) fn read<T>(
+        self,
+        wait: Wait,
+        mut read: impl FnMut(Wait) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut found = read(Wait::No);
+        let is_cold = matches!(&found, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if is_cold && wait == Wait::ForDisk {
+            (self.0)(&mut || found = read(Wait::ForDisk));
+        }
+        found
+    }
+}
+
 /// A name in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
@@ -232,7 +259,7 @@ impl Disk {
         let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
         let mut filled = 0;
         while filled < bytes.len() {
-            match file.read_at(&mut bytes[filled..], filled as u64)? {
+            match file.read_at(&mut bytes[filled..], filled as u64, Wait::ForDisk)? {
                 0 => break,
                 count => filled += count,
             }
@@ -265,45 +292,27 @@ impl Disk {
 }
 
 impl File {
-    /// Reads at a position; fewer bytes than asked for, or 0, at the end of the file.
-    pub fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        match self {
-            File::Os(file) => file.read_at(buf, pos),
-            File::Sim(file) => file.read_at(buf, pos),
-        }
-    }
-
-    /// The same, of what the system has in memory: otherwise an error of kind `WouldBlock`, also where the platform or the
-    /// file system can't tell, and at the end of the file: Linux 5.9 and 5.10 say 0 where they would have to wait.
-    pub fn read_cached_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
-        let read = match self {
-            File::Os(file) => file.read_cached_at(buf, pos),
-            File::Sim(file) => file.read_cached_at(buf, pos),
+    /// Reads at a position; fewer bytes than asked for, or 0, at the end of the file. A read that does not wait gives what the
+    /// system has in memory: otherwise it is an error of kind `WouldBlock`, also where the platform or the file system can't
+    /// tell, and at the end of the file: Linux 5.9 and 5.10 say 0 where they would have to wait.
+    pub fn read_at(&self, buf: &mut [u8], pos: u64, wait: Wait) -> io::Result<usize> {
+        let cached = match (self, wait) {
+            (File::Os(file), Wait::ForDisk) => return file.read_at(buf, pos),
+            (File::Sim(file), Wait::ForDisk) => return file.read_at(buf, pos),
+            (File::Os(file), Wait::No) => file.read_cached_at(buf, pos),
+            (File::Sim(file), Wait::No) => file.read_cached_at(buf, pos),
         };
-        match read {
+        match cached {
             Ok(count) if count > 0 => Ok(count),
             // Whoever may wait learns from the disk whether it is the end, or what is wrong.
             _ => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    /// Reads with as much patience as is given.
-    pub fn read_some_at(&self, buf: &mut [u8], pos: u64, wait: Wait) -> io::Result<usize> {
-        match wait {
-            Wait::ForDisk => self.read_at(buf, pos),
-            Wait::No => self.read_cached_at(buf, pos),
-        }
-    }
-
     /// Fills the buffer or fails with `UnexpectedEof`.
-    pub fn read_exact_at(&self, buf: &mut [u8], pos: u64) -> io::Result<()> {
-        self.read_all_at(buf, pos, Wait::ForDisk)
-    }
-
-    /// The same with as much patience as is given.
-    pub fn read_all_at(&self, mut buf: &mut [u8], mut pos: u64, wait: Wait) -> io::Result<()> {
+    pub fn read_exact_at(&self, mut buf: &mut [u8], mut pos: u64, wait: Wait) -> io::Result<()> {
         while !buf.is_empty() {
-            match self.read_some_at(buf, pos, wait) {
+            match self.read_at(buf, pos, wait) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     buf = &mut buf[count..];

@@ -468,7 +468,7 @@ pub(crate) fn is_blank(file: &File, from: u64, to: u64) -> io::Result<bool> {
     let mut bytes = vec![0; to.saturating_sub(from).min(64 << 10) as usize];
     while at < to {
         let wanted = bytes.len().min((to - at) as usize);
-        let count = file.read_at(&mut bytes[..wanted], at)?;
+        let count = file.read_at(&mut bytes[..wanted], at, Wait::ForDisk)?;
         if bytes[..count].iter().any(|byte| *byte != 0) {
             return Ok(false);
         }

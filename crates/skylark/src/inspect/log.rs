@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use memchr::memmem;
 use protocol::record::{Decoded, MAGIC_V1, Record, RecordError};
-use store::disk::{Disk, File};
+use store::disk::{Disk, File, Wait};
 
 const READ_BYTES: usize = 1 << 20;
 /// Length and magic, which fillers have too.
@@ -74,9 +74,10 @@ impl Log {
         let rest = usize::try_from(segment.end() - at)?;
         let count = bytes.min(rest).min(RECORD_BYTES_MAX);
         let mut buf = vec![0; count];
-        let read = segment
-            .file()?
-            .read_at(&mut buf, u64::try_from(at - segment.start)?)?;
+        let read =
+            segment
+                .file()?
+                .read_at(&mut buf, u64::try_from(at - segment.start)?, Wait::ForDisk)?;
         buf.truncate(read);
         Ok(buf)
     }

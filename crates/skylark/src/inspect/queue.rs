@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use store::disk::{Disk, File};
+use store::disk::{Disk, File, Wait};
 
 use super::log::start_of;
 
@@ -137,7 +137,7 @@ impl Queue {
         };
         let room = usize::try_from(start + len - at)?;
         let mut bytes = vec![0; room.min(count * ENTRY_BYTES as usize)];
-        file.read_exact_at(&mut bytes, u64::try_from(at - start)?)?;
+        file.read_exact_at(&mut bytes, u64::try_from(at - start)?, Wait::ForDisk)?;
         let entries = bytes
             .chunks_exact(ENTRY_BYTES as usize)
             .filter_map(Entry::decode);

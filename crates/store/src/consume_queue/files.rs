@@ -10,8 +10,8 @@ use protocol::{LogOffset, QueueOffset};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{ENTRY_BYTES, FILLER_SIZE, Queue, QueueEntry};
-use crate::config::{Blocking, Config, file_name};
-use crate::disk::{Disk, File, Wait};
+use crate::config::{Config, file_name};
+use crate::disk::{Blocking, Disk, File, Wait};
 use crate::limits;
 
 /// What all queues share to get at their files.
@@ -326,7 +326,7 @@ impl QueueFiles {
             match self.open_to_read(queue, start, wait) {
                 // Expired since `files` was looked at.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-                file => file?.read_all_at(&mut bytes, (at - start) as u64, wait)?,
+                file => file?.read_exact_at(&mut bytes, (at - start) as u64, wait)?,
             }
             let (chunks, _) = bytes.as_chunks();
             let at = from + read.len() as i64;
@@ -377,13 +377,13 @@ impl QueueFiles {
         match wait {
             Wait::ForDisk => self.open(queue, start, Access::Read),
             Wait::No => {
-                let file = self.is_open((queue.number, start), false);
+                let file = self.opened((queue.number, start), false);
                 file.ok_or_else(|| io::ErrorKind::WouldBlock.into())
             }
         }
     }
 
-    fn is_open(&self, key: FileKey, writable: bool) -> Option<Arc<File>> {
+    fn opened(&self, key: FileKey, writable: bool) -> Option<Arc<File>> {
         let mut handles = self.handles.lock();
         handles.uses += 1;
         let used = handles.uses;
@@ -398,7 +398,7 @@ impl QueueFiles {
     pub(super) fn open(&self, queue: &Queue, start: i64, access: Access) -> io::Result<Arc<File>> {
         let writable = access != Access::Read;
         let key = (queue.number, start);
-        if let Some(file) = self.is_open(key, writable) {
+        if let Some(file) = self.opened(key, writable) {
             return Ok(file);
         }
         let path = self.path(queue, start);

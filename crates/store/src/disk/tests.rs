@@ -23,10 +23,10 @@ fn reads_what_was_written() {
         file.write_all_at(b"hello", 4094).unwrap();
         assert_eq!(file.len().unwrap(), 4099);
         let mut buf = [1; 8];
-        assert_eq!(file.read_at(&mut buf, 4093).unwrap(), 6);
+        assert_eq!(file.read_at(&mut buf, 4093, Wait::ForDisk).unwrap(), 6);
         assert_eq!(&buf, b"\0hello\x01\x01");
         let cached = |buf: &mut [u8], pos| {
-            let read = file.read_cached_at(buf, pos);
+            let read = file.read_at(buf, pos, Wait::No);
             read.map_err(|error| error.kind())
         };
         if cfg!(target_os = "linux") || matches!(file, File::Sim(_)) {
@@ -35,11 +35,13 @@ fn reads_what_was_written() {
             assert_eq!(cached(&mut found, 4093), Ok(6));
             assert_eq!(found, buf);
         }
-        assert_eq!(file.read_at(&mut buf, 4099).unwrap(), 0);
+        assert_eq!(file.read_at(&mut buf, 4099, Wait::ForDisk).unwrap(), 0);
         assert_eq!(cached(&mut buf, 4099), Err(ErrorKind::WouldBlock));
-        assert_eq!(file.read_at(&mut buf, 9999).unwrap(), 0);
+        assert_eq!(file.read_at(&mut buf, 9999, Wait::ForDisk).unwrap(), 0);
         assert_eq!(
-            file.read_exact_at(&mut buf, 4093).unwrap_err().kind(),
+            file.read_exact_at(&mut buf, 4093, Wait::ForDisk)
+                .unwrap_err()
+                .kind(),
             ErrorKind::UnexpectedEof
         );
 
@@ -48,7 +50,7 @@ fn reads_what_was_written() {
         file.sync_data().unwrap();
         let again = disk.open_read(&root.join("a")).unwrap();
         let mut buf = [1; 6];
-        again.read_exact_at(&mut buf, 4094).unwrap();
+        again.read_exact_at(&mut buf, 4094, Wait::ForDisk).unwrap();
         assert_eq!(&buf, b"he\0\0\0\0");
         assert!(again.write_all_at(b"x", 0).is_err());
         assert_eq!(disk.read(&root.join("a")).unwrap().len(), 4100);

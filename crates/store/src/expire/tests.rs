@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
+use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk, Wait};
 use crate::testing::{LOG_FILE_BYTES, Message, append, bodies, config, open, read, try_append};
 use crate::{AppendError, Config, ReadStatus, limits};
 
@@ -188,7 +188,7 @@ fn blocks_that_can_not_be_given_back_cost_nothing_else() {
         let store = open(&disk, long_files());
         let held = store.log.file(&store.log.segment(0).unwrap()).unwrap();
         let mut record = [0; 100];
-        held.read_exact_at(&mut record, 0).unwrap();
+        held.read_exact_at(&mut record, 0, Wait::ForDisk).unwrap();
         disk.fail(Fault {
             on: FaultOn::Allocate,
             path: "commitlog".into(),
@@ -199,7 +199,7 @@ fn blocks_that_can_not_be_given_back_cost_nothing_else() {
         assert_eq!(store.expire(1).unwrap().log_files, 1);
         assert_eq!(held.len().unwrap(), left);
         let mut again = [0; 100];
-        let count = held.read_at(&mut again, 0).unwrap();
+        let count = held.read_at(&mut again, 0, Wait::ForDisk).unwrap();
         assert_eq!(again[..count], record[..count]);
         assert_eq!(count > 0, left > 0);
         let read = read(&store, "T", 0, 0);

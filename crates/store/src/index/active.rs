@@ -8,7 +8,7 @@ use protocol::LogOffset;
 
 use super::ClosedFile;
 use super::layout::{ENTRY_BYTES, Entry, HEADER_BYTES, Header, Layout, SLOT_BYTES};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Wait};
 use crate::limits::INDEX_TAIL_BYTES;
 
 /// Slots written at once.
@@ -78,9 +78,11 @@ impl Active {
         let mut bytes = vec![0; SLOTS_CHUNK * SLOT_BYTES];
         for (chunk, slots) in active.slots.chunks_mut(SLOTS_CHUNK).enumerate() {
             let bytes = &mut bytes[..slots.len() * SLOT_BYTES];
-            active
-                .handle
-                .read_exact_at(bytes, layout.slot_at((chunk * SLOTS_CHUNK) as u32))?;
+            active.handle.read_exact_at(
+                bytes,
+                layout.slot_at((chunk * SLOTS_CHUNK) as u32),
+                Wait::ForDisk,
+            )?;
             let (read, _) = bytes.as_chunks::<SLOT_BYTES>();
             for (slot, bytes) in slots.iter_mut().zip(read) {
                 let number = u32::from_be_bytes(*bytes);
@@ -117,7 +119,9 @@ impl Active {
         'all: while next < counted {
             let count = (bytes.len() / ENTRY_BYTES).min((counted - next) as usize);
             let bytes = &mut bytes[..count * ENTRY_BYTES];
-            active.handle.read_exact_at(bytes, layout.entry_at(next))?;
+            active
+                .handle
+                .read_exact_at(bytes, layout.entry_at(next), Wait::ForDisk)?;
             for entry in bytes.as_chunks::<ENTRY_BYTES>().0 {
                 let entry = Entry::decode(entry);
                 let slot = &mut active.slots[layout.slot_of(entry.hash) as usize];
@@ -232,8 +236,11 @@ impl Active {
                 Some(entry) => entry,
                 None => {
                     let mut bytes = [0; ENTRY_BYTES];
-                    self.handle
-                        .read_exact_at(&mut bytes, self.layout.entry_at(number))?;
+                    self.handle.read_exact_at(
+                        &mut bytes,
+                        self.layout.entry_at(number),
+                        Wait::ForDisk,
+                    )?;
                     Entry::decode(&bytes)
                 }
             };
@@ -298,6 +305,7 @@ impl Active {
 /// Reads the header of an index file.
 pub(super) fn read_header(disk: &Disk, path: &Path) -> io::Result<Header> {
     let mut bytes = [0; HEADER_BYTES];
-    disk.open_read(path)?.read_exact_at(&mut bytes, 0)?;
+    disk.open_read(path)?
+        .read_exact_at(&mut bytes, 0, Wait::ForDisk)?;
     Ok(Header::decode(&bytes))
 }

@@ -9,7 +9,7 @@ use protocol::LogOffset;
 use super::active::Active;
 use super::layout::{ENTRY_BYTES, Entry, Header, Layout, SLOT_BYTES, hash_start, key_hash};
 use super::{ClosedFile, Index};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Wait};
 
 /// Entries read at once: those of a key that many records have lie close together.
 const ENTRIES_BLOCK: u32 = 200;
@@ -166,7 +166,11 @@ impl Walk {
             Some(number) => number,
             None => {
                 let mut slot = [0; SLOT_BYTES];
-                opened.read_exact_at(&mut slot, layout.slot_at(layout.slot_of(question.hash)))?;
+                opened.read_exact_at(
+                    &mut slot,
+                    layout.slot_at(layout.slot_of(question.hash)),
+                    Wait::ForDisk,
+                )?;
                 Some(u32::from_be_bytes(slot))
                     .filter(|it| *it < self.header.next)
                     .unwrap_or(0)
@@ -198,7 +202,7 @@ impl Block {
         self.first = (number + 1).saturating_sub(ENTRIES_BLOCK).max(1);
         self.bytes
             .resize((number + 1 - self.first) as usize * ENTRY_BYTES, 0);
-        file.read_exact_at(&mut self.bytes, layout.entry_at(self.first))?;
+        file.read_exact_at(&mut self.bytes, layout.entry_at(self.first), Wait::ForDisk)?;
         self.find(number)
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }

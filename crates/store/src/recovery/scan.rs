@@ -9,6 +9,7 @@ use protocol::record::{MAGIC_BLANK, MAGIC_V1, MAGIC_V2, Outline, SIZE_MIN, crc31
 use rustc_hash::FxHashMap;
 
 use crate::commit_log::{BLANK_BYTES, CommitLog, Segment};
+use crate::disk::Wait;
 use crate::store::BadRange;
 
 /// Bytes of log read at once: what is read is looked at while it is in the cache of the processor.
@@ -156,7 +157,7 @@ impl<'a> LogScan<'a> {
             let mut filled = 0;
             while filled < wanted {
                 let pos = (at - segment.start) as u64 + filled as u64;
-                match file.read_at(&mut self.window[filled..], pos)? {
+                match file.read_at(&mut self.window[filled..], pos, Wait::ForDisk)? {
                     0 => break,
                     count => filled += count,
                 }

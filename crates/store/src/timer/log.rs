@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::unit::{BLANK_BYTES, UNIT_BYTES, Unit, blank, is_blank};
 use crate::config::{file_name, file_start};
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Wait};
 use crate::limits;
 
 #[derive(Debug)]
@@ -246,7 +246,7 @@ impl TimerLog {
         let to = (from + block_bytes).min(start + self.file_bytes);
         let mut bytes = vec![0; (to - from) as usize];
         self.file(start)?
-            .read_exact_at(&mut bytes, (from - start) as u64)?;
+            .read_exact_at(&mut bytes, (from - start) as u64, Wait::ForDisk)?;
         Ok(Block { start: from, bytes })
     }
 
@@ -315,7 +315,7 @@ impl TimerLog {
         let mut blanked = false;
         while let Some(data) = file.data_from(at)? {
             at = data.max(at);
-            let count = file.read_at(&mut found, at)?;
+            let count = file.read_at(&mut found, at, Wait::ForDisk)?;
             if count == 0 {
                 break;
             }

@@ -9,7 +9,7 @@ use proptest::test_runner::TestCaseError;
 use protocol::record::Outline;
 
 use super::*;
-use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
+use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk, Wait};
 use crate::testing::{self, Message};
 use crate::{ReadLimits, Store};
 
@@ -330,7 +330,9 @@ fn java_pending(disk: &Arc<SimDisk>, now_ms: i64) -> BTreeSet<i64> {
     for turn in now_ms / 1_000 - 200..now_ms / 1_000 + 200 {
         let mut slot = [0; 32];
         let place = turn % 1_209_600 * 32;
-        wheel.read_exact_at(&mut slot, place as u64).unwrap();
+        wheel
+            .read_exact_at(&mut slot, place as u64, Wait::ForDisk)
+            .unwrap();
         if long(&slot, 0) == turn {
             slots.insert(turn * 1_000, long(&slot, 16));
         }

@@ -14,7 +14,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::disk::{Disk, File};
+use crate::disk::{Disk, File, Wait};
 use crate::limits;
 
 const SLOT_BYTES: usize = 32;
@@ -82,7 +82,7 @@ impl Wheel {
             };
             at = data.max(at) / SLOT_BYTES as u64 * SLOT_BYTES as u64;
             let wanted = bytes.len().min((self.bytes() - at) as usize);
-            file.read_exact_at(&mut bytes[..wanted], at)?;
+            file.read_exact_at(&mut bytes[..wanted], at, Wait::ForDisk)?;
             for (index, slot) in bytes[..wanted].chunks_exact(SLOT_BYTES).enumerate() {
                 let place = (at / SLOT_BYTES as u64) as i64 + index as i64;
                 self.take(slot, place, from_ms);

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use protocol::record::Outline;
 use protocol::{properties, tags};
+use store::disk::Wait;
 
 use super::{Layout, Log, Problems, Seen};
 
@@ -39,7 +40,7 @@ pub(super) fn check(
         }
         let next = layout.disk.open_read(&dir.join(name)).and_then(|open| {
             let mut next = [0; 4];
-            open.read_exact_at(&mut next, NEXT_AT)?;
+            open.read_exact_at(&mut next, NEXT_AT, Wait::ForDisk)?;
             Ok((open, u32::from_be_bytes(next)))
         });
         let (open, next) = match next {
@@ -59,7 +60,7 @@ pub(super) fn check(
         for number in 1..u64::from(next) {
             let mut entry = [0; ENTRY_BYTES as usize];
             let place = HEADER_BYTES + slots * SLOT_BYTES + number * ENTRY_BYTES;
-            if let Err(error) = open.read_exact_at(&mut entry, place) {
+            if let Err(error) = open.read_exact_at(&mut entry, place, Wait::ForDisk) {
                 problems.say(format_args!(
                     "index/{name}: can't be read from entry {number} on: {error}"
                 ))?;
