@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{AppendError, Batch, Config, Disk, EntryTag, LocalTime, ReadLimits, ReadStatus, Store};
+use crate::{
+    AppendError, Batch, Config, Disk, EntryTag, LocalTime, ReadLimits, ReadStatus, Store, retention,
+};
 use protocol::record::{Outline, Record, crc31};
 use protocol::{LogOffset, QueueOffset};
 
@@ -20,6 +22,11 @@ fn config(root: &Path, sync_flush: bool) -> Config {
         index_slots: 100,
         index_entries_max: 1000,
         sync_flush,
+        // However full the disk is that the test runs on.
+        retention: retention::Limits {
+            clean_file_forcibly: false,
+            ..Default::default()
+        },
         ..Config::new(root)
     }
 }
@@ -174,10 +181,12 @@ fn run(sync_flush: bool) {
         for producer in 0..PRODUCERS {
             scope.spawn(move || produce(store, producer));
         }
-        for (id, consumer) in (0..).zip(consumers) {
-            assert_eq!(consumer.join().unwrap(), sent_to(id));
-        }
+        let consumed: Vec<_> = consumers.into_iter().map(|it| it.join()).collect();
+        // Before anything fails: the scope ends when all have.
         stop.store(true, Ordering::Relaxed);
+        for (id, consumed) in (0..).zip(consumed) {
+            assert_eq!(consumed.unwrap(), sent_to(id));
+        }
     });
 
     let before: Vec<_> = (0..QUEUES).map(|id| all_of(&store, id)).collect();
