@@ -10,7 +10,7 @@ use super::Options;
 use super::machine;
 use super::report::{Report, count};
 use super::server::{Programs, Server};
-use super::table::{System, aligned, median};
+use super::table::{System, aligned, median, spread};
 use crate::shell::{root, target};
 
 /// The polite one: one connection, so many messages a second.
@@ -23,6 +23,7 @@ const GREEDY: &str = "64";
 const TIMES_MAX: f64 = 2.0;
 /// Required of Skylark's peak memory, MiB above what it has when idle: `bytes_max` of its connections.
 const MEMORY_MAX: f64 = 256.0;
+const RATE: &str = "/messages_per_second";
 /// Apache's own, which the other suites turn off.
 const CONFIG: &str = "waitTimeMillsInSendQueue=200\n";
 
@@ -102,10 +103,12 @@ struct Row {
 
 /// What one round gave.
 struct Sample {
-    sustainable: f64,
     idle_mib: f64,
     peak_mib: f64,
-    /// The polite one beside what can be done and beside too much, and the greedy ones.
+    /// What can be done: alone, and with the polite one beside it.
+    sustainable: Report,
+    others: Report,
+    /// The polite one beside that and beside too much, and the greedy ones.
     beside: Report,
     overloaded: Report,
     flood: Report,
@@ -124,18 +127,18 @@ impl Suite {
         // From before the polite one begins until after it has ended.
         let longer = (self.pace.seconds + 2).to_string();
         let full = ["produce", "--warm-up", "1", "--seconds"];
-        let alone = self
+        let sustainable = self
             .programs
-            .load(&server, &[&full[..], &[&seconds]].concat())?;
-        let sustainable = alone.number("/messages_per_second")?;
+            .try_load(&server, &[&full[..], &[&seconds]].concat())?;
 
         let others = self
             .programs
             .start_load(&server, &[&full[..], &[&longer]].concat())?;
         let beside = self.polite(&server, &seconds)?;
-        others.report(&server)?;
+        let others = others.try_report(&server)?;
 
-        let offered = format!("{:.0}", sustainable * TIMES_OFFERED);
+        let offered = sustainable.number(RATE)? * TIMES_OFFERED;
+        let offered = format!("{offered:.0}");
         let flood = [
             "flood",
             "--connections",
@@ -145,16 +148,17 @@ impl Suite {
             "--seconds",
             &longer,
         ];
-        let others = self.programs.start_load(&server, &flood)?;
+        let flood = self.programs.start_load(&server, &flood)?;
         let overloaded = self.polite(&server, &seconds)?;
-        let flood = others.try_report(&server)?;
+        let flood = flood.try_report(&server)?;
         let peak_mib = machine::peak_mib(server.broker_id())?;
         server.kill()?;
         fs::remove_dir_all(home)?;
         Ok(Sample {
-            sustainable,
             idle_mib,
             peak_mib,
+            sustainable,
+            others,
             beside,
             overloaded,
             flood,
@@ -204,10 +208,26 @@ impl Row {
         self.median(|sample| p99(&sample.overloaded) / p99(&sample.beside))
     }
 
-    /// Requests of the polite one that were refused beside too much.
+    /// Requests of the polite one that were refused beside too much: what it must not notice.
     fn refused(&self) -> u64 {
         let samples = self.samples.iter();
         samples.map(|sample| sample.overloaded.refused()).sum()
+    }
+
+    /// What was refused or lost where nobody asked for too much.
+    fn failures(&self) -> Vec<String> {
+        let loads = |sample: &Sample| {
+            [&sample.sustainable, &sample.others, &sample.beside].map(Report::failure)
+        };
+        self.samples.iter().flat_map(loads).flatten().collect()
+    }
+
+    /// Requests of the greedy ones without an answer, and connections of theirs that were closed: nobody said why.
+    fn unexplained(&self) -> f64 {
+        let number = |sample: &Sample, at| number(&sample.flood, at);
+        let samples = self.samples.iter();
+        let each = samples.map(|one| number(one, "/unanswered") + number(one, "/closed"));
+        each.sum()
     }
 
     fn growth_mib(&self) -> f64 {
@@ -223,6 +243,8 @@ impl Row {
     fn ok(&self) -> bool {
         self.times() <= TIMES_MAX
             && self.refused() == 0
+            && self.failures().is_empty()
+            && self.unexplained() == 0.0
             && self.growth_mib() <= MEMORY_MAX
             && self.says_why()
     }
@@ -240,22 +262,25 @@ impl Row {
                 None => said.push((kind, count(refusal))),
             }
         }
-        let lines = said.into_iter();
-        lines
-            .map(|(kind, count)| format!("{}, refused {count} times: {kind}", self.name()))
-            .collect()
+        let name = self.name();
+        let refused = said.into_iter();
+        let refused = refused.map(|(kind, count)| format!("{name}, refused {count} times: {kind}"));
+        let failures = self.failures().into_iter();
+        let failures = failures.map(|failure| format!("{name}, FAILED without a flood: {failure}"));
+        refused.chain(failures).collect()
     }
 
     fn json(&self) -> Value {
         let samples = self.samples.iter().map(|sample| {
             json!({
-                "sustainable": sample.sustainable, "idle_mib": sample.idle_mib, "peak_mib": sample.peak_mib,
+                "idle_mib": sample.idle_mib, "peak_mib": sample.peak_mib,
+                "sustainable": sample.sustainable.0, "others": sample.others.0,
                 "beside": sample.beside.0, "overloaded": sample.overloaded.0, "flood": sample.flood.0,
             })
         });
         json!({
             "name": self.name(), "samples": samples.collect::<Vec<_>>(), "p99_times": self.times(),
-            "refused": self.refused(), "growth_mib": self.growth_mib(), "says_why": self.says_why(), "ok": self.ok(),
+            "refused": self.refused(), "failures": self.failures(), "unexplained": self.unexplained(), "growth_mib": self.growth_mib(), "says_why": self.says_why(), "ok": self.ok(),
         })
     }
 }
@@ -276,6 +301,7 @@ fn table(rows: &[Row]) -> String {
             "times",
             "polite ones refused",
             "taken of the flood [/s]",
+            "unanswered or closed",
             "memory: idle, peak [MiB]",
             "required",
             "ok",
@@ -286,17 +312,12 @@ fn table(rows: &[Row]) -> String {
     for row in rows {
         let millis = |of: fn(&Sample) -> &Report| {
             let all: Vec<f64> = row.samples.iter().map(|one| p99(of(one)) / 1e3).collect();
-            let (min, max) = (
-                all.iter().copied().fold(f64::MAX, f64::min),
-                all.iter().copied().fold(0.0, f64::max),
-            );
-            let median = row.median(|sample| p99(of(sample)) / 1e3);
-            format!("{median:.1} ({min:.1}..{max:.1})")
+            spread(&all, |ms| format!("{ms:.1}"))
         };
         let (required, ok) = match row.system {
             System::Skylark => (
                 format!(
-                    "<= {TIMES_MAX} times, none refused, <= {MEMORY_MAX} MiB more, refusals of others with a cause"
+                    "<= {TIMES_MAX} times, none refused, <= {MEMORY_MAX} MiB more, all others answered, refusals with a cause"
                 ),
                 if row.ok() { "yes" } else { "NO" },
             ),
@@ -305,12 +326,16 @@ fn table(rows: &[Row]) -> String {
         let taken = |sample: &Sample| number(&sample.flood, "/acknowledged_per_second");
         cells.push(vec![
             row.name(),
-            format!("{:.0}", row.median(|sample| sample.sustainable)),
+            format!(
+                "{:.0}",
+                row.median(|sample| number(&sample.sustainable, RATE))
+            ),
             millis(|sample| &sample.beside),
             millis(|sample| &sample.overloaded),
             format!("{:.2}", row.times()),
             row.refused().to_string(),
             format!("{:.0}", row.median(taken)),
+            format!("{:.0}", row.unexplained()),
             format!(
                 "{:.0}, {:.0}",
                 row.median(|sample| sample.idle_mib),
@@ -323,6 +348,7 @@ fn table(rows: &[Row]) -> String {
     aligned(&cells)
 }
 
+/// Not a number if it isn't there, which reaches nothing.
 fn number(report: &Report, at: &str) -> f64 {
     report.number(at).unwrap_or(f64::NAN)
 }
@@ -337,13 +363,17 @@ mod tests {
     use super::*;
 
     fn sample(beside: f64, overloaded: f64, errors: Value, flood: Value) -> Sample {
+        let good = || Report(json!({ "messages_per_second": 1e5, "errors": [] }));
+        let polite =
+            |p99, errors| Report(json!({ "latency_us": { "p99": p99 }, "errors": errors }));
         Sample {
-            sustainable: 1e5,
             idle_mib: 10.0,
             peak_mib: 60.0,
-            beside: Report(json!({ "latency_us": { "p99": beside }, "errors": [] })),
-            overloaded: Report(json!({ "latency_us": { "p99": overloaded }, "errors": errors })),
-            flood: Report(json!({ "errors": flood })),
+            sustainable: good(),
+            others: good(),
+            beside: polite(beside, json!([])),
+            overloaded: polite(overloaded, errors),
+            flood: Report(json!({ "unanswered": 0, "closed": 0, "errors": flood })),
         }
     }
 
@@ -365,6 +395,43 @@ mod tests {
         assert!(!ok(sample(1e3, 1e3, none(), refused(2, ""))));
         assert!(!ok(sample(1e3, 1e3, none(), refused(10, "timeout"))));
         assert!(!ok(sample(f64::NAN, 1e3, none(), none())));
+    }
+
+    #[test]
+    fn whoever_floods_is_answered() {
+        for (unanswered, closed, reached) in [(0, 0, true), (1, 0, false), (0, 1, false)] {
+            let mut one = sample(1e3, 1e3, json!([]), json!([]));
+            one.flood = Report(json!({ "unanswered": unanswered, "closed": closed, "errors": [] }));
+            assert_eq!(ok(one), reached, "{unanswered} unanswered, {closed} closed");
+        }
+        let mut one = sample(1e3, 1e3, json!([]), json!([]));
+        one.flood = Report(json!({ "errors": [] }));
+        assert!(!ok(one), "a flood that does not say");
+    }
+
+    #[test]
+    fn nothing_is_refused_without_a_flood() {
+        let refused = || {
+            Report(
+                json!({ "errors": [{ "code": 2, "remark": "full", "count": 3 }], "messages_per_second": 1, "latency_us": { "p99": 1e3 } }),
+            )
+        };
+        let loads: [fn(&mut Sample) -> &mut Report; 3] = [
+            |one| &mut one.sustainable,
+            |one| &mut one.others,
+            |one| &mut one.beside,
+        ];
+        for load in loads {
+            let mut one = sample(1e3, 1e3, json!([]), json!([]));
+            *load(&mut one) = refused();
+            let mut row = Row::new(System::Skylark, false);
+            row.samples.push(one);
+            assert!(!row.ok());
+            assert_eq!(
+                row.said(),
+                ["Skylark, ASYNC_FLUSH, FAILED without a flood: 3 x code 2 \"full\""]
+            );
+        }
     }
 
     #[test]
