@@ -1,16 +1,19 @@
 //! The floor: the least that a broker could do with a SEND. It finds the request's id, appends the frames it has read
-//! to a file with one pwrite(2) at an atomically reserved offset, and answers. What a broker takes longer than this is its own work.
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+//! to a log with one pwrite(2) at an atomically reserved offset, and answers. What a broker takes longer than this is its own work.
+//! The log's files are preallocated, and made ahead, as a broker's are: what the file system does otherwise for a file that
+//! grows is no part of a floor.
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use bytes::{Buf, BytesMut};
 use clap::Args;
+use rustix::fs::{FallocateFlags, fallocate};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -20,14 +23,17 @@ pub(crate) const READY: &str = "floor is ready";
 const WORKERS: usize = 2;
 const READ_BYTES: usize = 256 * 1024;
 const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// As large as a commit log's.
+const FILE_BYTES: u64 = 1 << 30;
+const FILES_MAX: usize = 1024;
 
 #[derive(Args)]
 pub(crate) struct Options {
     #[arg(long)]
     port: u16,
-    /// Where the frames go
+    /// Where the frames go; it must be there
     #[arg(long)]
-    file: PathBuf,
+    dir: PathBuf,
 }
 
 pub(crate) fn execute(options: &Options) -> Result<()> {
@@ -37,17 +43,10 @@ pub(crate) fn execute(options: &Options) -> Result<()> {
         .build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
-        let file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .open(&options.file)
-            .context("the floor's file")?;
-        let log = Arc::new(Log {
-            file,
-            end: AtomicU64::new(0),
-        });
+        let log = Arc::new(Log::new(options.dir.clone(), FILE_BYTES));
+        log.file(0).and(log.file(1)).context("the floor's files")?;
         println!("{READY}");
-        std::io::stdout().flush()?;
+        io::stdout().flush()?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
@@ -57,11 +56,47 @@ pub(crate) fn execute(options: &Options) -> Result<()> {
 }
 
 struct Log {
-    file: File,
+    dir: PathBuf,
+    file_bytes: u64,
+    files: Vec<OnceLock<io::Result<File>>>,
     end: AtomicU64,
 }
 
-async fn serve(mut stream: TcpStream, log: Arc<Log>) -> std::io::Result<()> {
+impl Log {
+    fn new(dir: PathBuf, file_bytes: u64) -> Log {
+        Log {
+            dir,
+            file_bytes,
+            files: (0..FILES_MAX).map(|_| OnceLock::new()).collect(),
+            end: AtomicU64::new(0),
+        }
+    }
+
+    /// Made and preallocated if it is not there.
+    fn file(&self, number: usize) -> io::Result<&File> {
+        let make = || {
+            let file = File::create_new(self.dir.join(number.to_string()))?;
+            fallocate(&file, FallocateFlags::empty(), 0, self.file_bytes)?;
+            Ok(file)
+        };
+        let place = self.files.get(number);
+        let place = place.ok_or(io::ErrorKind::StorageFull)?;
+        let file = place.get_or_init(make).as_ref();
+        file.map_err(|error| error.kind().into())
+    }
+
+    /// What begins in a file goes there as a whole. Returns the file to be made now, so that it is there when it is needed.
+    fn append(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        let start = self.end.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let number = |offset| (offset / self.file_bytes) as usize;
+        self.file(number(start))?
+            .write_all_at(bytes, start % self.file_bytes)?;
+        let next = number(start + bytes.len() as u64);
+        Ok((next > number(start)).then_some(next + 1))
+    }
+}
+
+async fn serve(mut stream: TcpStream, log: Arc<Log>) -> io::Result<()> {
     let mut input = BytesMut::with_capacity(READ_BYTES);
     let mut replies = Vec::with_capacity(READ_BYTES);
     loop {
@@ -70,9 +105,11 @@ async fn serve(mut stream: TcpStream, log: Arc<Log>) -> std::io::Result<()> {
             return Ok(());
         }
         replies.clear();
-        let whole = answer(&input, &mut replies).ok_or(std::io::ErrorKind::InvalidData)?;
-        let offset = log.end.fetch_add(whole as u64, Ordering::Relaxed);
-        log.file.write_all_at(&input[..whole], offset)?;
+        let whole = answer(&input, &mut replies).ok_or(io::ErrorKind::InvalidData)?;
+        if let Some(next) = log.append(&input[..whole])? {
+            let log = Arc::clone(&log);
+            tokio::task::spawn_blocking(move || log.file(next).map(|_| ()));
+        }
         input.advance(whole);
         stream.write_all(&replies).await?;
     }
@@ -170,5 +207,22 @@ mod tests {
     #[test]
     fn other_bytes_end_the_connection() {
         assert_eq!(answer(b"GET / HTTP/1.1\r\n", &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn frames_go_to_preallocated_files_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::new(dir.path().to_owned(), 8192);
+        let appended = |bytes: usize| log.append(&vec![1; bytes]).unwrap();
+        let length = |name| std::fs::metadata(dir.path().join(name)).unwrap().len();
+        assert_eq!(appended(8000), None);
+        assert_eq!(length("0"), 8192);
+        assert_eq!(appended(1000), Some(2), "it reaches into the second");
+        assert_eq!(length("0"), 9000, "but stays where it began");
+        assert_eq!(appended(100), None);
+        assert_eq!(length("1"), 8192);
+        let second = std::fs::read(dir.path().join("1")).unwrap();
+        let written = second.iter().filter(|byte| **byte == 1).count();
+        assert_eq!(written, 100);
     }
 }

@@ -193,10 +193,12 @@ impl Server {
                 skylark::spawn(&programs.skylark, home, &file, namesrv_port)?
             }
             System::Floor | System::Disk => {
+                let frames = home.join("frames");
+                fs::create_dir(&frames)?;
                 let mut command = Command::new(&programs.xtask);
                 command
-                    .args(["floor", "--port", &port.to_string(), "--file"])
-                    .arg(home.join("frames"));
+                    .args(["floor", "--port", &port.to_string(), "--dir"])
+                    .arg(frames);
                 Process::start(
                     "the floor",
                     &mut command,

@@ -309,6 +309,8 @@ impl Traffic<'_> {
         let topic = format!("Bench{}", arguments.concat().replace("--", ""));
         let common = ["--topic", &topic, "--seconds", self.pace.seconds];
         let arguments = [arguments, &common].concat();
+        // The system still writes what the load before has left; this load is not to pay for it.
+        rustix::fs::sync();
         let report = self.programs.try_load(server, &arguments)?;
         self.samples.take(system, figures, &report)
     }
