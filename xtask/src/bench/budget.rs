@@ -20,13 +20,17 @@ pub(super) struct Figure {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// Messages a second: more is better. Of all others less is.
+    /// Messages a second: more is better, and so it is of the next. Of all others less is.
     PerSecond,
+    MebibytesPerSecond,
     Micros,
     Kibibytes,
     Mebibytes,
     Seconds,
     Count,
+    /// How many times another figure it is.
+    Times,
+    Percent,
 }
 
 /// What Skylark must reach, in terms of what else was measured in the same run.

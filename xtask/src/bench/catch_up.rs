@@ -1,84 +1,157 @@
 //! The suite `catch-up`: a consumer reads from the beginning what is not in memory any more, beside live traffic.
-//! The server is started anew and its files are put out of the page cache before each reading.
+//! The server is started anew and its files are put out of the page cache before each reading. Live traffic goes on for as
+//! long as the reading does, then as long on a server that nobody reads from, and then on one of an empty store while another
+//! Skylark on the machine serves the reading: that one has nothing to do with it but the machine.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::fs::{Advice, fadvise};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Options;
+use super::budget::{Figure, Need, P50, P99, Unit, micros};
 use super::machine;
 use super::report::Report;
-use super::server::{Programs, Server};
-use super::table::{System, aligned, median};
+use super::server::{Programs, RunningLoad, Server};
+use super::table::{Samples, System};
 use crate::shell::{root, target};
 
 const GIB: u64 = 1 << 30;
+/// A GiB a second is read in good times: it must last for [`SECONDS_MIN`].
+const BYTES: u64 = 5 * GIB;
 /// A message of 1 KiB takes so much of the log.
 const RECORD_BYTES: u64 = 1264;
 const SIZE: &str = "1024";
 /// Live messages a second, to pulls that wait.
 const LIVE_RATE: &str = "5000";
 const COLD: &str = "Cold";
-/// Required: live p99 beside the reading, times the one alone.
-const TIMES_MAX: f64 = 2.0;
 /// The cold reading takes some of this to begin.
 const BEGIN: Duration = Duration::from_millis(300);
+/// How often we look whether it has ended: live traffic goes on for so much longer.
+const LOOK: Duration = Duration::from_millis(5);
+/// Less live traffic says nothing of its p99.
+const SECONDS_MIN: f64 = 3.0;
+/// No reading takes longer.
+const SECONDS_MAX: &str = "600";
 
 struct Pace {
-    bytes: u64,
     rounds: usize,
-    /// Of live traffic alone.
-    seconds: u64,
-    /// Of live traffic before, for the JVM's compiler.
-    jvm_warm_up: u64,
+    /// Seconds of live traffic that don't count; with Apache for the JVM's compiler.
+    warm_up: &'static str,
+    jvm_warm_up: &'static str,
 }
 
 const SHORT: Pace = Pace {
-    bytes: GIB,
     rounds: 1,
-    seconds: 3,
-    jvm_warm_up: 4,
+    warm_up: "1",
+    jvm_warm_up: "4",
 };
 const FULL: Pace = Pace {
-    bytes: 5 * GIB,
     rounds: 3,
-    seconds: 10,
-    jvm_warm_up: 10,
+    warm_up: "1",
+    jvm_warm_up: "10",
 };
 
+const P999: &str = "/latency_us/p999";
+const ALONE: [Figure; 3] = [
+    micros("live alone, p50", P50, &[]),
+    micros("live alone, p99", P99, &[]),
+    micros("live alone, p99.9", P999, &[]),
+];
+const BESIDE: [Figure; 4] = [
+    micros("live beside the reading, p50", P50, &[]),
+    micros("live beside the reading, p99", P99, &[]),
+    micros("live beside the reading, p99.9", P999, &[]),
+    micros("live beside the reading, max", "/latency_us/max", &[]),
+];
+const OTHER: [Figure; 1] = [micros(
+    "live beside another broker's reading, p99",
+    P99,
+    &[],
+)];
+const BESIDE_TIMES: [Figure; 1] = [times("live p99, beside / alone", &[Need::AtMost(2.0)])];
+const OTHER_TIMES: [Figure; 1] = [times("live p99, beside another broker's / alone", &[])];
+const READING: [Figure; 1] = [reading("reading alone")];
+const READING_BESIDE: [Figure; 1] = [reading("reading beside live traffic")];
+const READING_OTHER: [Figure; 1] = [reading("another broker's reading")];
+const FROM_DISK: Figure = from_disk("reading alone, really from the disk");
+const FROM_DISK_BESIDE: Figure = from_disk("reading beside, really from the disk");
+const FROM_DISK_OTHER: Figure = from_disk("another broker's, really from the disk");
+
+const fn times(name: &'static str, needs: &'static [Need]) -> Figure {
+    Figure {
+        name,
+        at: "",
+        unit: Unit::Times,
+        needs,
+    }
+}
+
+const fn reading(name: &'static str) -> Figure {
+    Figure {
+        name,
+        at: "/mebibytes_per_second",
+        unit: Unit::MebibytesPerSecond,
+        needs: &[],
+    }
+}
+
+const fn from_disk(name: &'static str) -> Figure {
+    Figure {
+        name,
+        at: "",
+        unit: Unit::Percent,
+        needs: &[],
+    }
+}
+
+/// Every row of the table in its order.
+fn figures() -> impl Iterator<Item = &'static Figure> {
+    const ALL: [&[Figure]; 11] = [
+        &ALONE,
+        &BESIDE,
+        &BESIDE_TIMES,
+        &OTHER,
+        &OTHER_TIMES,
+        &READING,
+        &READING_BESIDE,
+        &READING_OTHER,
+        &[FROM_DISK],
+        &[FROM_DISK_BESIDE],
+        &[FROM_DISK_OTHER],
+    ];
+    ALL.into_iter().flatten()
+}
+
 pub(super) fn measure(options: &Options) -> Result<()> {
-    let systems: Vec<System> = options.only.clone();
-    let systems = systems
-        .into_iter()
-        .filter(|system| *system != System::Floor);
-    let systems: Vec<System> = systems.collect();
+    let systems = options.only.iter().copied();
+    let systems: Vec<System> = systems.filter(|system| *system != System::Floor).collect();
     let programs = Programs::build(&systems)?;
     let scratch = tempfile::Builder::new()
         .prefix("catch-up-")
         .tempdir_in(target())?;
-    let suite = Suite {
+    let mut suite = Suite {
         programs,
         home: scratch.path().to_owned(),
+        messages: (BYTES / RECORD_BYTES).to_string(),
         pace: if options.short { SHORT } else { FULL },
+        samples: Samples::default(),
     };
-    let mut measured = Vec::new();
     for system in systems {
-        let samples = suite
+        suite
             .system(system)
             .with_context(|| format!("{system:?}"))?;
-        measured.push((system, samples));
     }
     let machine = machine::describe(root());
-    let gib = suite.pace.bytes / GIB;
+    let (gib, samples) = (BYTES / GIB, &suite.samples);
     if options.json {
-        let rows: Vec<Value> = rows(&measured).iter().map(Row::json).collect();
+        let rows = samples.json(figures());
         println!(
             "{:#}",
-            json!({ "machine": machine, "gib": gib, "live_rate": LIVE_RATE, "rows": rows })
+            json!({ "machine": machine, "gib": gib, "live_rate": LIVE_RATE, "rows": rows, "notes": samples.notes })
         );
     } else {
         println!(
@@ -86,7 +159,8 @@ pub(super) fn measure(options: &Options) -> Result<()> {
              medians of {} rounds\n",
             suite.pace.rounds
         );
-        print!("{}", table(&rows(&measured)));
+        print!("{}", samples.table(figures()));
+        samples.notes.iter().for_each(|note| println!("- {note}"));
     }
     Ok(())
 }
@@ -94,27 +168,24 @@ pub(super) fn measure(options: &Options) -> Result<()> {
 struct Suite {
     programs: Programs,
     home: PathBuf,
+    /// That are read.
+    messages: String,
     pace: Pace,
+    samples: Samples,
 }
 
-/// What one system's rounds gave.
-#[derive(Default)]
-struct Samples {
-    /// Live traffic with nothing beside it; the reports of `skylark bench`.
-    alone: Vec<Report>,
-    beside: Vec<Report>,
-    /// The reading with nothing beside it, and beside live traffic.
-    reading: Vec<Report>,
-    reading_beside: Vec<Report>,
-    /// Share of the log that really came from the disk, in percent.
-    from_disk: Vec<f64>,
+/// A reading that goes on.
+struct Reading {
+    load: RunningLoad,
+    /// Who serves it, and what the disk had given to it before.
+    broker: u32,
+    bytes_before: u64,
 }
 
 impl Suite {
-    fn system(&self, system: System) -> Result<Samples> {
+    fn system(&mut self, system: System) -> Result<()> {
         let home = self.home.join(format!("{system:?}"));
-        let messages = (self.pace.bytes / RECORD_BYTES).to_string();
-        eprintln!("-- {system:?}: filling {} GiB", self.pace.bytes / GIB);
+        eprintln!("-- {system:?}: filling {} GiB", BYTES / GIB);
         let server = Server::start(&self.programs, system, &home, false)?;
         let fill = [
             "--size",
@@ -124,73 +195,152 @@ impl Suite {
             "--in-flight",
             "8",
             "--messages",
-            &messages,
+            &self.messages,
         ];
         let fill = [&["produce", "--topic", COLD][..], &fill].concat();
         self.programs.load(&server, &fill)?;
         server.stop()?;
-
-        let mut samples = Samples::default();
         for round in 1..=self.pace.rounds {
             eprintln!("-- {system:?}: round {round} of {}", self.pace.rounds);
-            let server = self.start_cold(system, &home)?;
-            samples
-                .alone
-                .push(self.live(&server, self.pace.seconds, "1")?);
-            let before = read_bytes(server.broker_id())?;
-            let reading = self.programs.load(&server, &from_beginning(&messages))?;
-            let read = read_bytes(server.broker_id())? - before;
-            samples
-                .from_disk
-                .push(read as f64 * 100.0 / self.pace.bytes as f64);
-            let seconds = reading.number("/seconds")?;
-            samples.reading.push(reading);
-            server.stop()?;
-
-            let server = self.start_cold(system, &home)?;
-            let reading = self
-                .programs
-                .start_load(&server, &from_beginning(&messages))?;
-            sleep(BEGIN);
-            // Over before the reading is, which takes longer beside it than alone.
-            let beside = self.live(&server, (seconds as u64).max(1), "0");
-            samples.reading_beside.push(reading.report(&server)?);
-            samples.beside.push(beside?);
-            server.stop()?;
+            self.round(system, &home)?;
         }
-        fs::remove_dir_all(&home)?;
-        Ok(samples)
+        Ok(fs::remove_dir_all(&home)?)
     }
 
-    /// A server that has been at work, with nothing of its store in the page cache.
+    fn round(&mut self, system: System, home: &Path) -> Result<()> {
+        let server = self.start_cold(system, home)?;
+        let reading = self.read(&server)?;
+        self.ended(system, &server, reading, &READING, &FROM_DISK)?;
+        server.stop()?;
+
+        let server = self.start_cold(system, home)?;
+        self.warm(system, &server)?;
+        let reading = self.read(&server)?;
+        let (beside, reading) = self.beside(&server, reading)?;
+        self.ended(system, &server, reading, &READING_BESIDE, &FROM_DISK_BESIDE)?;
+        self.samples.take(system, &BESIDE, &beside)?;
+        server.stop()?;
+
+        let server = self.start_cold(system, home)?;
+        self.warm(system, &server)?;
+        let as_long = beside.number("/seconds")?.ceil().to_string();
+        let alone = self.live(&server, &["--seconds", &as_long])?;
+        let alone = alone.try_report(&server)?;
+        self.samples.take(system, &ALONE, &alone)?;
+        add_ratio(&mut self.samples, system, &BESIDE_TIMES, &beside, &alone)?;
+        server.stop()?;
+        if system == System::Skylark {
+            self.beside_another(home, &alone)?;
+        }
+        Ok(())
+    }
+
+    /// What the machine allows a broker that has nothing to do with the reading.
+    fn beside_another(&mut self, home: &Path, alone: &Report) -> Result<()> {
+        let system = System::Skylark;
+        let own = self.home.join("live");
+        let server = Server::start(&self.programs, system, &own, false)?;
+        self.warm(system, &server)?;
+        let other = self.start_cold(system, home)?;
+        let reading = self.read(&other)?;
+        let (live, reading) = self.beside(&server, reading)?;
+        self.ended(system, &other, reading, &READING_OTHER, &FROM_DISK_OTHER)?;
+        self.samples.take(system, &OTHER, &live)?;
+        add_ratio(&mut self.samples, system, &OTHER_TIMES, &live, alone)?;
+        other.stop()?;
+        server.kill()?;
+        Ok(fs::remove_dir_all(own)?)
+    }
+
+    /// A server with nothing of its store in the page cache.
     fn start_cold(&self, system: System, home: &Path) -> Result<Server> {
         uncache(&home.join("store"))?;
-        let server = Server::start(&self.programs, system, home, false)?;
-        if system == System::Apache {
-            self.live(&server, self.pace.jvm_warm_up, "1")?;
-        }
-        Ok(server)
+        Server::start(&self.programs, system, home, false)
     }
 
-    fn live(&self, server: &Server, seconds: u64, warm_up: &str) -> Result<Report> {
-        let seconds = seconds.to_string();
-        let load = [
-            "latency",
-            "--topic",
-            "Live",
-            "--rate",
-            LIVE_RATE,
-            "--seconds",
-            &seconds,
-            "--warm-up",
-            warm_up,
-        ];
-        self.programs.load(server, &load)
+    /// The topic is there, and hot code is compiled.
+    fn warm(&self, system: System, server: &Server) -> Result<()> {
+        let seconds = match system {
+            System::Apache => self.pace.jvm_warm_up,
+            _ => self.pace.warm_up,
+        };
+        let load = self.live(server, &["--seconds", seconds])?;
+        load.report(server).map(|_| ())
+    }
+
+    fn live(&self, server: &Server, length: &[&str]) -> Result<RunningLoad> {
+        let load = ["latency", "--topic", "Live", "--rate", LIVE_RATE];
+        let load = [&load[..], &["--warm-up", "0"], length].concat();
+        self.programs.start_load(server, &load)
+    }
+
+    fn read(&self, server: &Server) -> Result<Reading> {
+        let load = ["consume", "--topic", COLD, "--messages", &self.messages];
+        let broker = server.broker_id();
+        Ok(Reading {
+            broker,
+            bytes_before: read_bytes(broker)?,
+            load: self.programs.start_load(server, &load)?,
+        })
+    }
+
+    /// Live traffic for as long as a reading goes on, here or elsewhere.
+    fn beside(&self, server: &Server, mut reading: Reading) -> Result<(Report, Reading)> {
+        sleep(BEGIN);
+        let length = ["--until-input-ends", "--seconds", SECONDS_MAX];
+        let mut live = self.live(server, &length)?;
+        while !reading.load.is_over()? && !live.is_over()? {
+            sleep(LOOK);
+        }
+        let live = live.try_report(server)?;
+        long_enough(&live)?;
+        Ok((live, reading))
+    }
+
+    /// Takes what a reading gave.
+    fn ended(
+        &mut self,
+        system: System,
+        server: &Server,
+        reading: Reading,
+        rate: &[Figure],
+        from_disk: &Figure,
+    ) -> Result<()> {
+        let mut report = reading.load.try_report(server)?;
+        let mebibytes = report.number("/bytes_per_second")? / f64::from(1 << 20);
+        report.0["mebibytes_per_second"] = json!(mebibytes);
+        self.samples.take(system, rate, &report)?;
+        let read = read_bytes(reading.broker)? - reading.bytes_before;
+        let percent = read as f64 * 100.0 / BYTES as f64;
+        self.samples.add(system, from_disk.name, percent);
+        Ok(())
     }
 }
 
-fn from_beginning(messages: &str) -> [&str; 5] {
-    ["consume", "--topic", COLD, "--messages", messages]
+/// One p99 to another; none if one of the loads failed.
+fn add_ratio(
+    samples: &mut Samples,
+    system: System,
+    times: &'static [Figure; 1],
+    of: &Report,
+    to: &Report,
+) -> Result<()> {
+    if let Some(failure) = of.failure().or(to.failure()) {
+        samples.fail(system, times, &failure);
+        return Ok(());
+    }
+    let ratio = of.number(P99)? / to.number(P99)?;
+    samples.add(system, times[0].name, ratio);
+    Ok(())
+}
+
+fn long_enough(live: &Report) -> Result<()> {
+    let seconds = live.number("/seconds")?;
+    ensure!(
+        seconds >= SECONDS_MIN,
+        "the reading was over after {seconds:.1} s of live traffic; {SECONDS_MIN} s are needed"
+    );
+    Ok(())
 }
 
 /// Writes a directory's files out and drops them from the page cache. What a process has mapped stays there: none may run.
@@ -217,163 +367,49 @@ fn read_bytes(id: u32) -> Result<u64> {
     Ok(bytes.context("no read_bytes")?.parse()?)
 }
 
-/// A line of the table.
-struct Row {
-    name: &'static str,
-    digits: usize,
-    /// Times Apache's, or the most it may be.
-    required: Option<f64>,
-    values: Vec<(System, Vec<f64>)>,
-}
-
-fn rows(measured: &[(System, Samples)]) -> Vec<Row> {
-    type Figure = fn(&Samples) -> Vec<f64>;
-    let figures: [(&str, usize, Option<f64>, Figure); 11] = [
-        ("live alone, p50 [ms]", 3, None, |s| micros(&s.alone, "p50")),
-        ("live alone, p99 [ms]", 3, None, |s| micros(&s.alone, "p99")),
-        ("live alone, p99.9 [ms]", 3, None, |s| {
-            micros(&s.alone, "p999")
-        }),
-        ("live beside the reading, p50 [ms]", 3, None, |s| {
-            micros(&s.beside, "p50")
-        }),
-        ("live beside the reading, p99 [ms]", 3, None, |s| {
-            micros(&s.beside, "p99")
-        }),
-        ("live beside the reading, p99.9 [ms]", 3, None, |s| {
-            micros(&s.beside, "p999")
-        }),
-        ("live beside the reading, max [ms]", 1, None, |s| {
-            micros(&s.beside, "max")
-        }),
-        ("live p99, beside / alone", 2, Some(TIMES_MAX), |s| {
-            let (beside, alone) = (micros(&s.beside, "p99"), micros(&s.alone, "p99"));
-            beside
-                .iter()
-                .zip(&alone)
-                .map(|(beside, alone)| beside / alone)
-                .collect()
-        }),
-        ("reading alone [MiB/s]", 0, None, |s| mebibytes(&s.reading)),
-        ("reading beside live traffic [MiB/s]", 0, None, |s| {
-            mebibytes(&s.reading_beside)
-        }),
-        ("of it really from the disk [%]", 0, None, |s| {
-            s.from_disk.clone()
-        }),
-    ];
-    let row = |(name, digits, required, figure): (_, _, _, Figure)| Row {
-        name,
-        digits,
-        required,
-        values: measured
-            .iter()
-            .map(|(system, samples)| (*system, figure(samples)))
-            .collect(),
-    };
-    figures.into_iter().map(row).collect()
-}
-
-/// A quantile of latencies from send to receive, in ms.
-fn micros(reports: &[Report], quantile: &str) -> Vec<f64> {
-    let of = |report: &Report| report.0["latency_us"][quantile].as_f64().map(|us| us / 1e3);
-    reports.iter().filter_map(of).collect()
-}
-
-fn mebibytes(reports: &[Report]) -> Vec<f64> {
-    let of = |report: &Report| report.0["bytes_per_second"].as_f64();
-    let rates = reports.iter().filter_map(of);
-    rates.map(|bytes| bytes / f64::from(1 << 20)).collect()
-}
-
-impl Row {
-    fn json(&self) -> Value {
-        let of = |of| self.values.iter().find(|(system, _)| *system == of);
-        json!({
-            "name": self.name,
-            "apache": of(System::Apache).map(|(_, values)| values),
-            "skylark": of(System::Skylark).map(|(_, values)| values),
-            "required": self.required.map(|most| format!("<= {most}")),
-            "ok": self.is_reached(),
-        })
-    }
-
-    fn is_reached(&self) -> Option<bool> {
-        let ours = self
-            .values
-            .iter()
-            .find(|(system, _)| *system == System::Skylark)?;
-        Some(median(ours.1.iter().copied()) <= self.required?)
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let mut cells = vec![self.name.to_owned()];
-        cells.extend(
-            self.values
-                .iter()
-                .map(|(_, values)| spread(values, self.digits)),
-        );
-        cells.push(
-            self.required
-                .map_or(String::new(), |most| format!("<= {most}")),
-        );
-        let verdict = match self.is_reached() {
-            None => "",
-            Some(true) => "yes",
-            Some(false) => "NO",
-        };
-        cells.push(verdict.to_owned());
-        cells
-    }
-}
-
-fn table(rows: &[Row]) -> String {
-    let mut head = vec![String::new()];
-    let systems = rows.first().map_or(&[][..], |row| &row.values);
-    head.extend(systems.iter().map(|(system, _)| format!("{system:?}")));
-    head.extend(["required", "ok"].map(str::to_owned));
-    let lines = rows.iter().map(Row::cells);
-    aligned(&[head].into_iter().chain(lines).collect::<Vec<_>>())
-}
-
-/// `median (min..max)`.
-fn spread(values: &[f64], digits: usize) -> String {
-    let (min, max) = values
-        .iter()
-        .fold((f64::MAX, 0.0_f64), |(min, max), &value| {
-            (min.min(value), max.max(value))
-        });
-    match values.len() {
-        0 => "-".to_owned(),
-        1 => format!("{max:.digits$}"),
-        _ => format!(
-            "{:.digits$} ({min:.digits$}..{max:.digits$})",
-            median(values.iter().copied())
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
+    fn live(p99: f64, lost: u64) -> Report {
+        Report(json!({ "latency_us": { "p99": p99 }, "seconds": 3.0, "errors": [], "lost": lost }))
+    }
+
+    /// The verdict on a live p99 beside the reading, if the one alone is 100.
+    fn verdict(beside: f64, lost: u64) -> String {
+        let mut samples = Samples::default();
+        let (alone, beside) = (live(100.0, 0), live(beside, lost));
+        add_ratio(
+            &mut samples,
+            System::Skylark,
+            &BESIDE_TIMES,
+            &beside,
+            &alone,
+        )
+        .unwrap();
+        let row = samples.json([&BESIDE_TIMES[0]].into_iter());
+        row[0]["ok"].as_str().unwrap().to_owned()
+    }
+
     #[test]
-    fn only_the_ratio_is_judged() {
-        let latency = |p99: f64| {
-            vec![Report(
-                json!({ "latency_us": { "p50": 1, "p99": p99, "p999": 1, "max": 1 } }),
-            )]
-        };
-        let of = |beside| Samples {
-            alone: latency(100.0),
-            beside: latency(beside),
-            ..Samples::default()
-        };
-        let verdicts = |beside| {
-            let rows = rows(&[(System::Skylark, of(beside))]);
-            rows.iter().filter_map(Row::is_reached).collect::<Vec<_>>()
-        };
-        assert_eq!(verdicts(199.0), [true]);
-        assert_eq!(verdicts(201.0), [false]);
+    fn live_traffic_may_take_twice_as_long() {
+        assert_eq!(verdict(199.0, 0), "yes");
+        assert_eq!(verdict(201.0, 0), "NO");
+        assert_eq!(verdict(100.0, 1), "NO", "one was lost");
+    }
+
+    #[test]
+    fn a_reading_that_was_over_too_soon_says_nothing() {
+        long_enough(&live(1.0, 0)).unwrap();
+        let short = Report(json!({ "seconds": 2.9 }));
+        assert!(long_enough(&short).is_err());
+    }
+
+    #[test]
+    fn every_row_has_a_name_of_its_own() {
+        let names: HashSet<_> = figures().map(|figure| figure.name).collect();
+        assert_eq!(names.len(), figures().count());
     }
 }

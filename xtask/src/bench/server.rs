@@ -50,7 +50,7 @@ impl Programs {
         })
     }
 
-    /// Starts `skylark bench` with these arguments on a server.
+    /// Starts `skylark bench` with these arguments on a server. Its input ends when the load is dropped or asked for its report.
     pub(super) fn start_load(&self, server: &Server, arguments: &[&str]) -> Result<RunningLoad> {
         let mut command = Command::new(&self.skylark);
         command.arg("bench").args(arguments).args([
@@ -59,7 +59,7 @@ impl Programs {
             &server.address.to_string(),
         ]);
         let child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

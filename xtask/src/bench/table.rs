@@ -46,13 +46,7 @@ impl Samples {
         report: &Report,
     ) -> Result<()> {
         if let Some(failure) = report.failure() {
-            let name = figures.first().map_or("", |figure| figure.name);
-            let note = format!("{system:?}, {name}: {failure}");
-            eprintln!("   {note}");
-            self.notes.push(note);
-            for figure in figures {
-                *self.failed.entry((system, figure.name)).or_default() += 1;
-            }
+            self.fail(system, figures, &failure);
             return Ok(());
         }
         for figure in figures {
@@ -61,6 +55,17 @@ impl Samples {
             self.add(system, figure.name, value);
         }
         Ok(())
+    }
+
+    /// Notes that there should be a sample of each, and why there is none.
+    pub(super) fn fail(&mut self, system: System, figures: &[Figure], why: &str) {
+        let name = figures.first().map_or("", |figure| figure.name);
+        let note = format!("{system:?}, {name}: {why}");
+        eprintln!("   {note}");
+        self.notes.push(note);
+        for figure in figures {
+            *self.failed.entry((system, figure.name)).or_default() += 1;
+        }
     }
 
     fn failures(&self, system: System, name: &'static str) -> usize {
@@ -114,10 +119,9 @@ impl Samples {
         };
         let mut parts = Vec::new();
         if let Some(apache) = self.median(System::Apache, figure.name) {
-            let times = if figure.unit == Unit::PerSecond {
-                ours / apache
-            } else {
-                apache / ours
+            let times = match figure.unit {
+                Unit::PerSecond | Unit::MebibytesPerSecond => ours / apache,
+                _ => apache / ours,
             };
             parts.push(format!("{times:.1}x Apache"));
         }
@@ -146,11 +150,13 @@ impl Samples {
         for figure in figures {
             let unit = match figure.unit {
                 Unit::PerSecond => " [/s]",
+                Unit::MebibytesPerSecond => " [MiB/s]",
                 Unit::Micros => " [us]",
                 Unit::Kibibytes => " [KiB]",
                 Unit::Mebibytes => " [MiB]",
                 Unit::Seconds => " [s]",
-                Unit::Count => "",
+                Unit::Percent => " [%]",
+                Unit::Count | Unit::Times => "",
             };
             rows.push(vec![
                 format!("{}{unit}", figure.name),
@@ -224,7 +230,8 @@ fn number(value: f64, unit: Unit) -> String {
         Unit::PerSecond => format!("{:.1}k", value / 1e3),
         Unit::Micros if value >= 10.0 => format!("{value:.0}"),
         Unit::Micros | Unit::Kibibytes | Unit::Mebibytes => format!("{value:.1}"),
-        Unit::Count => format!("{value:.0}"),
+        Unit::Count | Unit::MebibytesPerSecond | Unit::Percent => format!("{value:.0}"),
+        Unit::Times => format!("{value:.2}"),
         Unit::Seconds => format!("{value:.3}"),
     }
 }

@@ -1,6 +1,7 @@
 //! `skylark bench latency`: how long messages take from the sender to a consumer that waits for them, at a given rate or at the one
 //! that comes about when all send as much as they can.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ pub(super) struct EndToEnd {
     /// Requests under way on each connection that sends, with --rate 0
     #[arg(long, default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=IN_FLIGHT_MAX as u64))]
     in_flight: usize,
+    /// Stop as soon as standard input ends
+    #[arg(long)]
+    until_input_ends: bool,
 }
 
 /// A connection that waits, and its share of the queues.
@@ -69,21 +73,24 @@ impl EndToEnd {
             hold: true,
             sub_version: stamp.run,
         };
-        let (sending, receiving) = (Live::default(), Live::default());
+        let (sending, receiving) = (Arc::new(Live::default()), Live::default());
+        if self.until_input_ends {
+            stop_with_input(sending.clone());
+        }
+        let sending = &*sending;
         let (sent, received, lost) = std::thread::scope(|scope| {
             let mut closers = Vec::new();
             let mut receivers = Vec::new();
             for consumer in consumers {
                 closers.push(consumer.closer);
-                let (arrivals, puller, sending, receiving) =
-                    (&arrivals, &puller, &sending, &receiving);
+                let (arrivals, puller, receiving) = (&arrivals, &puller, &receiving);
                 receivers.push(scope.spawn(move || {
                     arrivals
                         .receive(consumer.connection, consumer.readers, puller, receiving)
                         .inspect_err(|_| sending.stop())
                 }));
             }
-            let sent = self.send(windows, stamp, &sending);
+            let sent = self.send(windows, stamp, sending);
             let count = sending.messages.load(Ordering::Relaxed);
             let lost = arrivals.wait_for(count, &receivers);
             receiving.stop();
@@ -195,4 +202,13 @@ impl EndToEnd {
         let length = pace.length(&tally);
         Ok((tally, length))
     }
+}
+
+/// Nobody joins the thread: it ends with the input or, if the run is over before, with the process.
+fn stop_with_input(live: Arc<Live>) {
+    std::thread::spawn(move || {
+        // An input that can't be read has ended as well.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        live.stop();
+    });
 }

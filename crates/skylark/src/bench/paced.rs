@@ -1,8 +1,8 @@
 //! Sends at a given rate whatever the broker does, so that a broker that stalls is charged for all that should have been
 //! sent meanwhile: a request that could not leave in time counts from when it was due. One that left late only because
-//! our own timer was late counts from when it left.
+//! our own timer was late counts from when it left. A run that is stopped sends one more request on each connection.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -71,11 +71,17 @@ pub(super) fn send(
     let reader = connection.share()?;
     // When the request in each place was sent, in ns since the origin.
     let sent_at: Vec<AtomicI64> = (0..frames.len()).map(|_| AtomicI64::new(FREE)).collect();
+    let requests = AtomicU64::new(pace.requests(number));
     std::thread::scope(|scope| {
         // A window that is full would wait for ever for answers that nobody reads any more.
-        let replies = scope
-            .spawn(|| receive(reader, &sent_at, pace, number, live).inspect_err(|_| live.stop()));
-        let sent = write_all(&mut connection, &mut frames, &sent_at, pace, number, live);
+        let replies = scope.spawn(|| {
+            receive(reader, &sent_at, pace, &requests, live).inspect_err(|_| {
+                requests.store(0, Ordering::Relaxed);
+                live.stop();
+            })
+        });
+        let window = (&mut frames, &sent_at[..]);
+        let sent = write_all(&mut connection, window, pace, number, &requests, live);
         if sent.is_err() {
             connection.close();
         }
@@ -88,14 +94,21 @@ pub(super) fn send(
 
 fn write_all(
     connection: &mut Connection,
-    frames: &mut Frames,
-    sent_at: &[AtomicI64],
+    (frames, sent_at): (&mut Frames, &[AtomicI64]),
     pace: &Pace,
     number: u16,
+    requests: &AtomicU64,
     live: &Live,
 ) -> anyhow::Result<()> {
     let mut out = Vec::new();
     for nth in 0..pace.requests(number) {
+        if nth >= requests.load(Ordering::Relaxed) {
+            break;
+        }
+        if live.stopped() {
+            // Known before this one leaves: whoever waits for answers is woken by its answer, and sees that it is the last.
+            requests.fetch_min(nth + 1, Ordering::Release);
+        }
         let mut at = pace.due(number, nth);
         let now = monotonic() - pace.origin;
         if now < at {
@@ -106,8 +119,8 @@ fn write_all(
         let place = (nth % sent_at.len() as u64) as usize;
         while sent_at[place].load(Ordering::Acquire) != FREE {
             flush(connection, &mut out)?;
-            if live.stopped() {
-                return Err(anyhow!("stopped"));
+            if requests.load(Ordering::Relaxed) == 0 {
+                return Err(anyhow!("nobody reads the answers any more"));
             }
             std::thread::sleep(FULL_WAIT);
         }
@@ -134,12 +147,12 @@ fn receive(
     mut connection: Connection,
     sent_at: &[AtomicI64],
     pace: &Pace,
-    number: u16,
+    requests: &AtomicU64,
     live: &Live,
 ) -> anyhow::Result<Tally> {
     let mut tally = Tally::new()?;
     let mut answered = 0;
-    while answered < pace.requests(number) {
+    while answered < requests.load(Ordering::Acquire) {
         connection.read()?;
         let now = monotonic();
         let since_origin = now - pace.origin;
