@@ -2,7 +2,8 @@
 //!
 //! Producers follow a schedule, and what leaves late counts from when it was due. Meanwhile this process notes when log files
 //! come and go and when the machine itself stood still, so that a stall can be told from its cause; and the floor gets the
-//! same sends, which shows what the machine does to a server that hardly does anything.
+//! same sends: how often the machine stalls a server that hardly does anything is what ours is judged by.
+mod phase;
 mod watch;
 
 use std::fs;
@@ -12,6 +13,7 @@ use anyhow::{Context, Result};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use serde_json::{Value, json};
 
+use self::phase::{Noted, Phase, Piece, floor, moments, table};
 use self::watch::{Cause, Watch};
 use super::Options;
 use super::machine::{self, open_files, resident_mib};
@@ -51,11 +53,6 @@ const SMALL: &str = "mappedFileSizeCommitLog=67108864\n";
 const TOPIC: &str = "Steady";
 /// What the floor gets where Skylark was not measured.
 const FLOOR_RATE: u64 = 100_000;
-/// Required: neither a new file, a flush nor a deletion costs more.
-const STALL_MS_MAX: f64 = 20.0;
-/// Required: memory at the end, times that after the first piece; and more open files.
-const GROWTH_MAX: f64 = 1.1;
-const MORE_FILES_MAX: usize = 16;
 
 pub(super) fn measure(options: &Options) -> Result<()> {
     let programs = Programs::build(&options.only)?;
@@ -82,14 +79,16 @@ pub(super) fn measure(options: &Options) -> Result<()> {
     }
     let machine = machine::describe(root());
     if options.json {
-        let phases: Vec<Value> = phases.iter().map(Phase::json).collect();
+        let floor = floor(&phases);
+        let phases: Vec<Value> = phases.iter().map(|phase| phase.json(floor)).collect();
         println!("{:#}", json!({ "machine": machine, "phases": phases }));
     } else {
         println!(
             "\n{machine}; 128 B, 4 connections that send at half of the peak rate, 4 queues with a held pull each\n"
         );
         print!("{}", aligned(&table(&phases)));
-        phases.iter().for_each(Phase::print_stalls);
+        let floor = floor(&phases);
+        phases.iter().for_each(|phase| phase.print_stalls(floor));
     }
     Ok(())
 }
@@ -98,33 +97,6 @@ struct Suite {
     programs: Programs,
     home: PathBuf,
     pace: Pace,
-}
-
-/// One server with one configuration.
-struct Phase {
-    name: String,
-    system: System,
-    rate: u64,
-    pieces: Vec<Piece>,
-    stalls: Vec<Stall>,
-}
-
-/// What is reported of a minute (or less).
-struct Piece {
-    send: [f64; 3],
-    /// From send to receive; the floor has no consumers.
-    received: Option<[f64; 3]>,
-    resident_mib: f64,
-    open_files: usize,
-    files_made: usize,
-    files_deleted: usize,
-    /// What was refused or lost: its latencies are those of the rest.
-    failure: Option<String>,
-}
-
-struct Stall {
-    ms: f64,
-    causes: Vec<Cause>,
 }
 
 impl Suite {
@@ -153,7 +125,10 @@ impl Suite {
             System::Skylark => vec![large, small],
             // For comparison: a piece is enough.
             System::Apache => vec![(large.0, large.1, 1)],
-            System::Floor | System::Disk => vec![("Floor, one file".to_owned(), String::new(), 1)],
+            // Its stalls are what ours are judged by: one piece has too few to say how many are usual.
+            System::Floor | System::Disk => {
+                vec![("Floor".to_owned(), String::new(), pace.small_pieces)]
+            }
         };
         let phase = |(name, config, pieces): (String, String, usize)| {
             self.phase(system, name, &config, pieces, rate)
@@ -232,14 +207,11 @@ impl Suite {
                 files_deleted: seen.count(Cause::Deleted),
                 failure: report.failure(),
             });
-            for stall in report.0["stalls"].as_array().into_iter().flatten() {
-                let at_ms = stall["at_ms"].as_i64().context("no time of a stall")?;
-                let ms = stall["worst_us"].as_f64().context("no length of a stall")? / 1e3;
-                phase.stalls.push(Stall {
-                    ms,
-                    causes: seen.causes(at_ms, ms),
-                });
-            }
+            let stalls = report.0["stalls"].as_array().into_iter().flatten();
+            let noted: Vec<Noted> = stalls
+                .map(|stall| Noted::read(stall, &seen))
+                .collect::<Result<_>>()?;
+            phase.stalls.extend(moments(noted));
         }
         server.kill()?;
         fs::remove_dir_all(&home)?;
@@ -290,130 +262,4 @@ fn ballast(dir: &Path) -> Result<()> {
 fn quantiles(report: &Report, of: &str) -> Result<[f64; 3]> {
     let one = |name: &str| report.number(&format!("/{of}/{name}"));
     Ok([one("p50")? / 1e3, one("p999")? / 1e3, one("max")? / 1e3])
-}
-
-impl Phase {
-    /// Stalls that the machine had no part in.
-    fn own_stalls(&self) -> impl Iterator<Item = &Stall> {
-        self.stalls
-            .iter()
-            .filter(|stall| !stall.causes.contains(&Cause::Machine))
-    }
-
-    fn grows(&self) -> bool {
-        let (Some(first), Some(last)) = (self.pieces.first(), self.pieces.last()) else {
-            return false;
-        };
-        last.resident_mib > first.resident_mib * GROWTH_MAX
-            || last.open_files > first.open_files + MORE_FILES_MAX
-    }
-
-    fn is_reached(&self) -> bool {
-        !self.grows() && self.own_stalls().next().is_none() && self.failures().next().is_none()
-    }
-
-    fn failures(&self) -> impl Iterator<Item = &String> {
-        self.pieces
-            .iter()
-            .filter_map(|piece| piece.failure.as_ref())
-    }
-
-    fn rows(&self) -> Vec<Vec<String>> {
-        let piece = |(at, piece): (usize, &Piece)| {
-            let received = piece
-                .received
-                .map_or(["-".to_owned(), "-".to_owned()], |[_, p999, max]| {
-                    [format!("{p999:.1}"), format!("{max:.1}")]
-                });
-            let [received_p999, received_max] = received;
-            let last = at + 1 == self.pieces.len() && self.system == System::Skylark;
-            vec![
-                if at == 0 {
-                    format!("{}, {}/s", self.name, self.rate)
-                } else {
-                    String::new()
-                },
-                (at + 1).to_string(),
-                format!("{:.2}", piece.send[0]),
-                format!("{:.1}", piece.send[1]),
-                format!("{:.1}", piece.send[2]),
-                received_p999,
-                received_max,
-                format!("{:.0}", piece.resident_mib),
-                piece.open_files.to_string(),
-                format!("{}/{}", piece.files_made, piece.files_deleted),
-                match (last, self.is_reached()) {
-                    (false, _) => String::new(),
-                    (true, true) => "yes".to_owned(),
-                    (true, false) => "NO".to_owned(),
-                },
-            ]
-        };
-        self.pieces.iter().enumerate().map(piece).collect()
-    }
-
-    fn print_stalls(&self) {
-        for failure in self.failures() {
-            println!("- {}: FAILED: {failure}", self.name);
-        }
-        let own: Vec<&Stall> = self.own_stalls().collect();
-        println!(
-            "- {}: {} stalls over {STALL_MS_MAX} ms, {} of them while the machine itself stood still",
-            self.name,
-            self.stalls.len(),
-            self.stalls.len() - own.len()
-        );
-        let mut worst = own;
-        worst.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-        for stall in worst.iter().take(3) {
-            println!("  - {:.1} ms: {}", stall.ms, words(&stall.causes));
-        }
-    }
-
-    fn json(&self) -> Value {
-        let piece = |piece: &Piece| {
-            json!({
-                "send_ms": piece.send, "received_ms": piece.received, "resident_mib": piece.resident_mib,
-                "open_files": piece.open_files, "files_made": piece.files_made, "files_deleted": piece.files_deleted,
-                "failure": piece.failure,
-            })
-        };
-        let stall = |stall: &Stall| json!({ "ms": stall.ms, "cause": words(&stall.causes) });
-        json!({
-            "name": self.name,
-            "rate": self.rate,
-            "quantiles": ["p50", "p999", "max"],
-            "pieces": self.pieces.iter().map(piece).collect::<Vec<_>>(),
-            "stalls": self.stalls.iter().map(stall).collect::<Vec<_>>(),
-            "required": format!("no stall over {STALL_MS_MAX} ms but the machine's own; memory at most {GROWTH_MAX} times"),
-            "ok": (self.system == System::Skylark).then(|| self.is_reached()),
-        })
-    }
-}
-
-fn words(causes: &[Cause]) -> String {
-    let words: Vec<&str> = causes.iter().map(|cause| cause.words()).collect();
-    match words.is_empty() {
-        true => "nothing that was seen".to_owned(),
-        false => words.join(", "),
-    }
-}
-
-fn table(phases: &[Phase]) -> Vec<Vec<String>> {
-    let head = [
-        "",
-        "minute",
-        "send p50 [ms]",
-        "p99.9",
-        "max",
-        "received p99.9 [ms]",
-        "max",
-        "MiB",
-        "open files",
-        "files made/deleted",
-        "ok",
-    ];
-    let head = head.map(str::to_owned).to_vec();
-    let rows = phases.iter().flat_map(Phase::rows);
-    [head].into_iter().chain(rows).collect()
 }

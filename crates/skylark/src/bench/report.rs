@@ -34,6 +34,9 @@ pub(super) struct Tally {
 pub(super) struct Stall {
     /// When the first of them came, in ms since the epoch.
     at_ms: i64,
+    /// From when on one of them was waited for, and when the last one came.
+    from_ms: i64,
+    to_ms: i64,
     /// The longest, in microseconds.
     worst_us: u64,
 }
@@ -74,13 +77,18 @@ impl Tally {
 
     fn stall(&mut self, now_ms: i64, latency: Duration) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        let from_ms = now_ms.saturating_sub_unsigned(micros.div_ceil(1000));
         if let Some(last) = self.stalls.last_mut()
             && now_ms < last.at_ms + STALL_MS
         {
             last.worst_us = last.worst_us.max(micros);
+            last.from_ms = last.from_ms.min(from_ms);
+            last.to_ms = now_ms;
         } else if self.stalls.len() < STALLS_MAX {
             self.stalls.push(Stall {
                 at_ms: now_ms,
+                from_ms,
+                to_ms: now_ms,
                 worst_us: micros,
             });
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const TICK: Duration = Duration::from_millis(2);
 /// Woken so much too late, the machine stood still: nobody had a core.
 const LATE: Duration = Duration::from_millis(8);
-/// A stall begins at most this long after its cause was seen, or before.
+/// A stall begins at most this long after a file was seen to come or go, or before.
 const NEAR_MS: i64 = 60;
 
 /// What may have caused a stall.
@@ -88,12 +88,16 @@ impl Seen {
         self.0.iter().filter(|event| event.cause == cause).count()
     }
 
-    /// What went on in a stall that ended (or was first noted) at this time.
-    pub(super) fn causes(&self, at_ms: i64, ms: f64) -> Vec<Cause> {
-        let (from, to) = (at_ms - ms as i64 - NEAR_MS, at_ms + ms as i64 + NEAR_MS);
+    /// What went on near a stall. The machine is a cause only if it stood still within it: on two cores that a server keeps
+    /// busy, nobody who sleeps is woken in time for long.
+    pub(super) fn causes(&self, from_ms: i64, to_ms: i64) -> Vec<Cause> {
         let near = |cause: &Cause| {
+            let margin = match cause {
+                Cause::Machine => 0,
+                Cause::Made | Cause::Deleted => NEAR_MS,
+            };
             let mut events = self.0.iter().filter(|event| event.cause == *cause);
-            events.any(|event| event.from_ms <= to && event.to_ms >= from)
+            events.any(|event| event.from_ms <= to_ms + margin && event.to_ms >= from_ms - margin)
         };
         let causes = [Cause::Made, Cause::Deleted, Cause::Machine];
         causes.into_iter().filter(near).collect()
@@ -107,18 +111,21 @@ fn look(dir: &Path, stop: &AtomicBool, say: &Sender<Event>) {
         std::thread::sleep(TICK);
         let slept = began.elapsed();
         let to_ms = now_ms();
-        let event = |cause| Event {
-            from_ms: to_ms - slept.as_millis() as i64,
+        let event = |cause, since: Duration| Event {
+            from_ms: to_ms - since.as_millis() as i64,
             to_ms,
             cause,
         };
         let mut events = Vec::new();
-        if slept > TICK + LATE {
-            events.push(event(Cause::Machine));
+        let late = slept.saturating_sub(TICK);
+        if late > LATE {
+            events.push(event(Cause::Machine, late));
         }
         let now = files(dir);
-        events.extend(now.difference(&known).map(|_| event(Cause::Made)));
-        events.extend(known.difference(&now).map(|_| event(Cause::Deleted)));
+        let made = now.difference(&known);
+        events.extend(made.map(|_| event(Cause::Made, slept)));
+        let deleted = known.difference(&now);
+        events.extend(deleted.map(|_| event(Cause::Deleted, slept)));
         known = now;
         for event in events {
             // Nobody listens any more: it is over.
@@ -153,9 +160,13 @@ mod tests {
             event(1_000, 1_002, Cause::Made),
             event(5_000, 5_030, Cause::Machine),
         ]);
-        assert_eq!(seen.causes(1_040, 30.0), [Cause::Made]);
-        assert_eq!(seen.causes(5_010, 30.0), [Cause::Machine]);
-        assert_eq!(seen.causes(3_000, 30.0), []);
+        assert_eq!(seen.causes(1_010, 1_040), [Cause::Made]);
+        assert_eq!(seen.causes(1_063, 1_090), [], "too long after");
+        assert_eq!(seen.causes(4_980, 5_010), [Cause::Machine]);
+        assert_eq!(seen.causes(5_030, 5_060), [Cause::Machine]);
+        assert_eq!(seen.causes(5_031, 5_060), [], "woken before it began");
+        assert_eq!(seen.causes(4_970, 4_999), [], "over before it stood still");
+        assert_eq!(seen.causes(3_000, 3_030), []);
         assert_eq!(seen.count(Cause::Made), 1);
     }
 

@@ -97,6 +97,21 @@ fn a_report_as_json() {
 }
 
 #[test]
+fn a_stall_lasts_from_the_first_request_to_the_last_answer() {
+    let mut tally = tally();
+    let answers = [(1_000, 30), (1_050, 90), (1_099, 25), (1_100, 21)];
+    for (now_ms, latency_ms) in answers {
+        tally.stall(now_ms, Duration::from_millis(latency_ms));
+    }
+    let stalls = tally.stalls.iter();
+    let stalls = stalls.map(|stall| (stall.at_ms, stall.from_ms, stall.to_ms, stall.worst_us));
+    assert_eq!(
+        stalls.collect::<Vec<_>>(),
+        [(1_000, 960, 1_099, 90_000), (1_100, 1_079, 1_100, 21_000)]
+    );
+}
+
+#[test]
 fn numbers_are_grouped() {
     for (number, words) in [
         (0, "0"),
