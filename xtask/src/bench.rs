@@ -228,20 +228,9 @@ impl Bench {
     fn measure(&mut self, server: &Server, system: System, load: &Load) -> Result<()> {
         let (seconds, warm_up) = (self.pace.seconds.to_string(), self.pace.warm_up.to_string());
         let topic = format!("Bench{}", load.arguments.concat().replace("--", ""));
-        let arguments = [
-            load.arguments,
-            &[
-                "--topic",
-                &topic,
-                "--seconds",
-                &seconds,
-                "--warm-up",
-                &warm_up,
-            ],
-        ]
-        .concat();
-        // The system still writes what the load before has left; this load is not to pay for it.
-        rustix::fs::sync();
+        let length = budget::length(load.arguments, &warm_up, &seconds);
+        let arguments = [load.arguments, &["--topic", &topic], &length].concat();
+        server.forget_what_was_written()?;
         let report = self.programs.try_load(server, &arguments)?;
         self.samples.take(system, load.figures, &report)
     }

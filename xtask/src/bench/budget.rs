@@ -224,6 +224,17 @@ pub(super) const READY_KILLED: Figure = Figure {
     needs: &[AtMost(0.5)],
 };
 
+/// How long a load lasts, as arguments. A load of large bodies gets a second: a server that takes a GB of them in each
+/// has the kernel hold it back after a few, and its rate is the disk's then, be it the floor or ours.
+pub(super) fn length<'a>(arguments: &[&str], warm_up: &'a str, seconds: &'a str) -> [&'a str; 4] {
+    let mut pairs = arguments.windows(2).filter(|pair| pair[0] == "--size");
+    let size = pairs.next().and_then(|pair| pair[1].parse().ok());
+    match size {
+        Some(1024u32..) => ["--warm-up", "0", "--seconds", "1"],
+        _ => ["--warm-up", warm_up, "--seconds", seconds],
+    }
+}
+
 pub(super) const fn rate(name: &'static str, needs: &'static [Need]) -> Figure {
     Figure {
         name,
@@ -252,4 +263,18 @@ pub(super) fn figures() -> impl Iterator<Item = &'static Figure> {
         &[READY_KILLED],
     ];
     LOADS.iter().map(|load| load.figures).chain(LAST).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_are_sent_for_a_second() {
+        let of = |load: &Load| length(load.arguments, "1", "4");
+        assert_eq!(of(&LOADS[0]), ["--warm-up", "1", "--seconds", "4"]);
+        assert_eq!(of(&LOADS[1]), ["--warm-up", "0", "--seconds", "1"]);
+        let unsaid = ["--warm-up", "1", "--seconds", "4"];
+        assert_eq!(length(&["latency"], "1", "4"), unsaid);
+    }
 }

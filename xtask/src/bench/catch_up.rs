@@ -8,7 +8,6 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rustix::fs::{Advice, fadvise};
 use serde_json::json;
 
 use super::Options;
@@ -254,7 +253,7 @@ impl Suite {
 
     /// A server with nothing of its store in the page cache.
     fn start_cold(&self, system: System, home: &Path) -> Result<Server> {
-        uncache(&home.join("store"))?;
+        machine::uncache(&home.join("store"))?;
         Server::start(&self.programs, system, home, false)
     }
 
@@ -340,21 +339,6 @@ fn long_enough(live: &Report) -> Result<()> {
         seconds >= SECONDS_MIN,
         "the reading was over after {seconds:.1} s of live traffic; {SECONDS_MIN} s are needed"
     );
-    Ok(())
-}
-
-/// Writes a directory's files out and drops them from the page cache. What a process has mapped stays there: none may run.
-fn uncache(dir: &Path) -> Result<()> {
-    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
-        let path = entry?.path();
-        if path.is_dir() {
-            uncache(&path)?;
-            continue;
-        }
-        let file = fs::File::open(&path).with_context(|| path.display().to_string())?;
-        file.sync_all()?;
-        fadvise(&file, 0, None, Advice::DontNeed)?;
-    }
     Ok(())
 }
 

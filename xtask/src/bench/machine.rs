@@ -1,10 +1,12 @@
 //! The machine that was measured on.
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use rustix::fs::{Advice, fadvise};
 
 /// Cores, kernel and file system in a line.
 pub(super) fn describe(directory: &Path) -> String {
@@ -58,6 +60,29 @@ pub(super) fn fdatasync_us(directory: &Path) -> Result<f64> {
     Ok(micros[COUNT / 2])
 }
 
+/// Writes all files out and drops those below a directory from the page cache. What a process has mapped stays there.
+pub(super) fn uncache(dir: &Path) -> Result<()> {
+    rustix::fs::sync();
+    drop_below(dir)
+}
+
+fn drop_below(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| dir.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            drop_below(&path)?;
+            continue;
+        }
+        match fs::File::open(&path) {
+            Ok(file) => fadvise(&file, 0, None, Advice::DontNeed)?,
+            // A server that runs replaces files.
+            Err(error) if error.kind() == ErrorKind::NotFound => (),
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        }
+    }
+    Ok(())
+}
+
 /// Files and sockets that a process has open.
 pub(super) fn open_files(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
@@ -93,6 +118,17 @@ mod tests {
         assert_eq!(file_system(mounts, Path::new("/tmp/x/y")), "xfs");
         assert_eq!(file_system(mounts, Path::new("/tmpx")), "ext4");
         assert_eq!(file_system("", Path::new("/")), "unknown file system");
+    }
+
+    #[test]
+    fn files_below_a_directory_are_dropped_and_stay_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("a")).unwrap();
+        let file = dir.path().join("a/b");
+        fs::write(&file, "content").unwrap();
+        uncache(dir.path()).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"content");
+        assert!(uncache(&dir.path().join("c")).is_err());
     }
 
     #[test]

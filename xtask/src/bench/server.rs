@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::machine::resident_mib;
+use super::machine::{resident_mib, uncache};
 use super::report::Report;
 use super::table::System;
 use crate::apache::{self, BROKER_NAME};
@@ -150,6 +150,7 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     /// From the start of the broker to its word that it's ready.
     pub(super) ready_after: Duration,
+    home: PathBuf,
     /// The broker last.
     processes: Vec<Process>,
 }
@@ -216,6 +217,7 @@ impl Server {
         Ok(Server {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             ready_after,
+            home: home.to_owned(),
             processes,
         })
     }
@@ -238,6 +240,12 @@ impl Server {
             process.stop(apache::STOP_LIMIT)?;
         }
         Ok(())
+    }
+
+    /// So that a load does not pay for those before it: for the writing of what they have left, nor for memory that the
+    /// system has to find since they fill what was at hand.
+    pub(super) fn forget_what_was_written(&self) -> Result<()> {
+        uncache(&self.home)
     }
 
     /// The broker's process.

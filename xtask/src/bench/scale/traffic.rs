@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::super::budget::Need::{AtMost, ShareOf, ShareOfFloor, TimesApache};
-use super::super::budget::{Figure, Load, P50, P99, Unit, micros, rate};
+use super::super::budget::{Figure, Load, P50, P99, Unit, length, micros, rate};
 use super::super::machine::{open_files, resident_mib};
 use super::super::server::{Programs, Server};
 use super::super::table::{Samples, System};
@@ -307,10 +307,9 @@ impl Traffic<'_> {
         figures: &[Figure],
     ) -> Result<()> {
         let topic = format!("Bench{}", arguments.concat().replace("--", ""));
-        let common = ["--topic", &topic, "--seconds", self.pace.seconds];
-        let arguments = [arguments, &common].concat();
-        // The system still writes what the load before has left; this load is not to pay for it.
-        rustix::fs::sync();
+        let length = length(arguments, "1", self.pace.seconds);
+        let arguments = [arguments, &["--topic", &topic], &length].concat();
+        server.forget_what_was_written()?;
         let report = self.programs.try_load(server, &arguments)?;
         self.samples.take(system, figures, &report)
     }
