@@ -207,6 +207,7 @@ pub(crate) async fn run(stream: Stream, peer: Arc<Peer>, service: Arc<dyn Servic
         budget,
     };
     let end = poll_fn(|cx| driver.poll(cx)).await;
+    driver.leave();
     driver.log(&end);
     if matches!(end, End::Drained) {
         driver.linger().await;
@@ -216,8 +217,7 @@ pub(crate) async fn run(stream: Stream, peer: Arc<Peer>, service: Arc<dyn Servic
 impl Drop for Driver {
     /// Here, so that it happens however the task ends.
     fn drop(&mut self) {
-        self.budget.leave(self.peer.id(), &mut self.charged);
-        self.budget.turns.leave(&mut self.turn.place);
+        self.leave();
         self.peer.closed();
         let closed = || self.service.closed(&self.peer);
         if catch_unwind(AssertUnwindSafe(closed)).is_err() {
@@ -571,6 +571,12 @@ impl Driver {
             }
         }
         (now - self.watch.last_active >= idle).then_some(End::Idle(idle))
+    }
+
+    /// Keeps no room and no turn from others.
+    fn leave(&mut self) {
+        self.budget.leave(self.peer.id(), &mut self.charged);
+        self.budget.turns.leave(&mut self.turn.place);
     }
 
     fn log(&self, end: &End) {

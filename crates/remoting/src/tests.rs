@@ -36,6 +36,8 @@ const ASK_BACK: i32 = 6;
 const STICK: i32 = 7;
 /// Answers with how many requests were handed on so far.
 const COUNT: i32 = 8;
+/// Closes the connection it comes on.
+const CLOSE: i32 = 9;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -73,6 +75,10 @@ impl Service for Echo {
                     });
                 }
                 COUNT => request.reply(0, None, &NoHeader, self.handled().to_string().into_bytes()),
+                CLOSE => {
+                    peer.close();
+                    request.reply(0, None, &NoHeader, body);
+                }
                 STICK => drop(self.stuck.lock()),
                 _ => request.refuse_unknown(),
             }

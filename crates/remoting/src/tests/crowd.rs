@@ -89,3 +89,23 @@ fn a_crowd_that_waited_for_room_stands_in_line() {
         server.stop().await;
     });
 }
+
+#[test]
+fn who_is_closed_keeps_no_turn() {
+    on_one_thread(async {
+        let server = serve(Limits::default());
+        let (mut closed, mut next) = (raw(&server).await, raw(&server).await);
+        let many = request_frame(ECHO, 1, b"").repeat(48);
+        let last = request_frame(CLOSE, 1, b"");
+        closed
+            .write_all(&[&many[..], &last].concat())
+            .await
+            .unwrap();
+        eventually(|| server.echo.handled() == 48 + 1).await;
+        next.write_all(&many).await.unwrap();
+        eventually(|| server.echo.handled() == 48 + 1 + 48).await;
+        assert!(server.echo.closed.lock().is_empty(), "one still lingers");
+        drop((closed, next));
+        server.stop().await;
+    });
+}
