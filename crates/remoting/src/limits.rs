@@ -86,7 +86,7 @@ pub(crate) const WAITING_BYTES_SPARED: usize = 16 << 10;
 pub(crate) const LIGHT_FRAMES: usize = 32;
 /// Requests handed on in one turn of those.
 pub(crate) const TURN_FRAMES: usize = 128;
-/// Bytes of requests after which a turn is over too.
+/// Bytes of requests after which a turn is over too, at the next batch.
 pub(crate) const TURN_BYTES: usize = 256 << 10;
 /// The share of `outbound_bytes_total` that a peer may always have.
 pub(crate) const OUTBOUND_BYTES_SPARED: usize = 64 << 10;
