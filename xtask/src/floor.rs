@@ -1,5 +1,5 @@
-//! The floor: the least that a broker could do with a SEND. It finds the request's id, appends the frames it has read
-//! to a log with one pwrite(2) at an atomically reserved offset, and answers. What a broker takes longer than this is its own work.
+//! The floor: the least that a broker could do with a SEND. It finds the request's id, appends the frame
+//! to a log with a pwrite(2) at an atomically reserved offset, and answers. What a broker takes longer than this is its own work.
 //! The log's files are preallocated, and made ahead, as a broker's are: what the file system does otherwise for a file that
 //! grows is no part of a floor.
 use std::fs::File;
@@ -105,34 +105,37 @@ async fn serve(mut stream: TcpStream, log: Arc<Log>) -> io::Result<()> {
             return Ok(());
         }
         replies.clear();
-        let whole = answer(&input, &mut replies).ok_or(io::ErrorKind::InvalidData)?;
-        if let Some(next) = log.append(&input[..whole])? {
-            let log = Arc::clone(&log);
-            tokio::task::spawn_blocking(move || log.file(next).map(|_| ()));
+        let mut whole = 0;
+        while let Some(frame) = first_frame(&input[whole..])? {
+            reply(opaque(frame)?, &mut replies);
+            if let Some(next) = log.append(frame)? {
+                let log = Arc::clone(&log);
+                tokio::task::spawn_blocking(move || log.file(next).map(|_| ()));
+            }
+            whole += frame.len();
         }
         input.advance(whole);
         stream.write_all(&replies).await?;
     }
 }
 
-/// Writes a reply to each whole frame; returns where these end. None when it isn't a frame.
-fn answer(input: &[u8], replies: &mut Vec<u8>) -> Option<usize> {
-    let mut whole = 0;
-    while let Some(length) = input[whole..].first_chunk() {
-        let length = u32::from_be_bytes(*length) as usize;
-        if length > FRAME_BYTES_MAX {
-            return None;
-        }
-        let Some(frame) = input.get(whole + 4..whole + 4 + length) else {
-            break;
-        };
-        reply(opaque(frame)?, replies);
-        whole += 4 + length;
+/// With its length, if all of it is there.
+fn first_frame(input: &[u8]) -> io::Result<Option<&[u8]>> {
+    let Some(length) = input.first_chunk() else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes(*length) as usize;
+    match length {
+        ..=FRAME_BYTES_MAX => Ok(input.get(..4 + length)),
+        _ => Err(io::ErrorKind::InvalidData.into()),
     }
-    Some(whole)
 }
 
-fn opaque(frame: &[u8]) -> Option<i32> {
+fn opaque(frame: &[u8]) -> io::Result<i32> {
+    id(&frame[4..]).ok_or(io::ErrorKind::InvalidData.into())
+}
+
+fn id(frame: &[u8]) -> Option<i32> {
     match frame.first()? {
         // In binary headers it stands at the fifth byte.
         1 => Some(i32::from_be_bytes(*frame.get(9..)?.first_chunk()?)),
@@ -188,11 +191,12 @@ mod tests {
             ],
         );
         let input = [&json[..], &binary, &json[..9]].concat();
-        let mut replies = Vec::new();
-        assert_eq!(
-            answer(&input, &mut replies),
-            Some(json.len() + binary.len())
-        );
+        let (mut rest, mut replies) = (&input[..], Vec::new());
+        while let Some(frame) = first_frame(rest).unwrap() {
+            reply(opaque(frame).unwrap(), &mut replies);
+            rest = &rest[frame.len()..];
+        }
+        assert_eq!(rest, &json[..9]);
         let text = String::from_utf8_lossy(&replies);
         assert!(
             text.contains(r#""opaque":1234,"#) && text.contains(r#""opaque":258,"#),
@@ -206,7 +210,8 @@ mod tests {
 
     #[test]
     fn other_bytes_end_the_connection() {
-        assert_eq!(answer(b"GET / HTTP/1.1\r\n", &mut Vec::new()), None);
+        assert!(first_frame(b"GET / HTTP/1.1\r\n").is_err());
+        assert!(opaque(&[0, 0, 0, 1, 0]).is_err());
     }
 
     #[test]
