@@ -355,6 +355,9 @@ fn assemble(
 
 /// Time between two writes of consume queues.
 const WRITE_BEHIND_PERIOD: Duration = Duration::from_secs(1);
+/// A worker of the runtime that the disk holds up may be the one that looks after sockets and timers, while the others sleep
+/// until a task comes: then one does, this often, and whoever it wakes looks after them.
+const LOOK_OUT_PERIOD: Duration = Duration::from_millis(100);
 /// Time between two looks for clients that went silent.
 const EXPIRE_PERIOD: Duration = Duration::from_secs(10);
 
@@ -416,6 +419,10 @@ fn threads(
             reading.read_what_is_cold();
         },
     )?;
+    let runtime = Handle::current();
+    threads.every("look-out", LOOK_OUT_PERIOD, move || {
+        runtime.spawn(async {});
+    })?;
     let expiring = broker.clone();
     threads.every("expire-clients", EXPIRE_PERIOD, move || {
         expiring.expire_clients()
