@@ -311,10 +311,13 @@ impl Driver {
     fn poll_turn(&mut self, cx: &Context<'_>) -> bool {
         let (turn, turns) = (&mut self.turn, &self.budget.turns);
         if turn.place.is_in_line() {
-            if !turns.has_come(&mut turn.place) {
-                return false;
+            if turns.has_come(&mut turn.place) {
+                turn.begin();
+                // Who had the turn before has woken it, and it runs right behind that one, as the next would behind it.
+                // First come those whose sockets have something new, and who is ready to run.
+                cx.waker().wake_by_ref();
             }
-            turn.begin();
+            return false;
         }
         if turn.frames_left() > 0 {
             return true;
