@@ -39,6 +39,10 @@ fn home() -> anyhow::Result<PathBuf> {
 /// millisecond, and the runtime's default is 61.
 const SOCKETS_LOOKED_AT: u32 = 2;
 
+/// Turns of tasks after which a worker looks at what other threads have woken: always, since these are answers to what a sync
+/// has made durable, which come before new requests.
+const OTHERS_LOOKED_AT: u32 = 1;
+
 /// Starts logging and runs a server on as many threads as there are cores.
 fn run(server: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     logging::start()?;
@@ -46,6 +50,7 @@ fn run(server: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .event_interval(SOCKETS_LOOKED_AT)
+        .global_queue_interval(OTHERS_LOOKED_AT)
         .build();
     runtime.context("can't start the runtime")?.block_on(server)
 }
