@@ -209,20 +209,25 @@ pub(crate) fn field(reply: &Reply, name: &str) -> Option<String> {
         .map(|(_, value)| value.to_str().into_owned())
 }
 
-/// Sends one message to a queue of `Orders`.
-pub(crate) async fn send(client: &Client, queue_id: i32, tags: &str, body: &str) -> Reply {
-    let (queue_id, properties) = (queue_id.to_string(), format!("TAGS\u{1}{tags}\u{2}"));
-    let fields = [
+/// The fields of a send to a queue of `Orders`, in the short form.
+pub(crate) fn send_fields<'a>(queue_id: &'a str, properties: &'a str) -> [(&'a str, &'a str); 9] {
+    [
         ("a", "producers"),
         ("b", "Orders"),
         ("c", "TBW102"),
         ("d", "4"),
-        ("e", queue_id.as_str()),
+        ("e", queue_id),
         ("f", "0"),
         ("g", "1700000000000"),
         ("h", "0"),
-        ("i", properties.as_str()),
-    ];
+        ("i", properties),
+    ]
+}
+
+/// Sends one message to a queue of `Orders`.
+pub(crate) async fn send(client: &Client, queue_id: i32, tags: &str, body: &str) -> Reply {
+    let (queue_id, properties) = (queue_id.to_string(), format!("TAGS\u{1}{tags}\u{2}"));
+    let fields = send_fields(&queue_id, &properties);
     client
         .check(
             protocol::codes::request::SEND_MESSAGE_V2,

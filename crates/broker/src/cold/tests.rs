@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::broker::Broker;
 use crate::limits;
-use crate::testing::{Client, Fixture, Raw, bodies, config, field, send};
+use crate::testing::{Client, Fixture, Raw, bodies, config, field, send, send_fields};
 
 /// What is answered without the disk comes long before, what waits for it never while it is held.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -88,8 +88,19 @@ impl Drop for Slow {
     }
 }
 
-/// A pull of one message that is on its way when this returns.
+/// A request that is on its way when this returns.
+fn ask(client: &Client, code: i32, fields: &[(&str, &str)]) -> Call {
+    let (limit, fields) = (Duration::from_secs(60), Raw(fields));
+    client.connection.call(code, &fields, Body::None, limit)
+}
+
+/// A pull of one message.
 fn pull(client: &Client, offset: usize) -> Call {
+    pull_as(client, offset, "4")
+}
+
+/// The same with other flags.
+fn pull_as(client: &Client, offset: usize, sys_flag: &str) -> Call {
     let offset = offset.to_string();
     let fields = [
         ("consumerGroup", "G"),
@@ -97,17 +108,14 @@ fn pull(client: &Client, offset: usize) -> Call {
         ("queueId", "0"),
         ("queueOffset", offset.as_str()),
         ("maxMsgNums", "1"),
-        ("sysFlag", "4"),
+        ("sysFlag", sys_flag),
         ("commitOffset", "0"),
         ("suspendTimeoutMillis", "15000"),
         ("subscription", "*"),
         ("subVersion", "0"),
         ("expressionType", "TAG"),
     ];
-    let limit = Duration::from_secs(60);
-    client
-        .connection
-        .call(PULL_MESSAGE, &Raw(&fields), Body::None, limit)
+    ask(client, PULL_MESSAGE, &fields)
 }
 
 /// A send and a pull of what was sent.
@@ -141,27 +149,12 @@ async fn pulls_that_wait_for_the_disk_hold_up_nobody_else() {
 
 /// A send that is on its way when this returns.
 fn send_one(client: &Client) -> Call {
-    let fields = [
-        ("a", "producers"),
-        ("b", "Orders"),
-        ("c", "TBW102"),
-        ("d", "4"),
-        ("e", "0"),
-        ("f", "0"),
-        ("g", "1700000000000"),
-        ("h", "0"),
-    ];
+    let fields = send_fields("0", "TAGS\u{1}t\u{2}");
     let (limit, body) = (Duration::from_secs(60), Bytes::from_static(b"body"));
     let header = Raw(&fields);
     client
         .connection
         .call(SEND_MESSAGE_V2, &header, body, limit)
-}
-
-/// A request that is on its way when this returns.
-fn ask(client: &Client, code: i32, fields: &[(&str, &str)]) -> Call {
-    let (limit, fields) = (Duration::from_secs(60), Raw(fields));
-    client.connection.call(code, &fields, Body::None, limit)
 }
 
 #[tokio::test]
@@ -238,21 +231,8 @@ async fn pops_that_wait_for_the_disk_hold_up_nobody_else() {
 async fn nothing_is_read_for_who_is_gone() {
     let slow = Slow::start().await;
     let (gone, other) = (slow.client().await, slow.client().await);
-    let end = (PULLS as i64).to_string();
-    let held = [
-        ("consumerGroup", "G"),
-        ("topic", "Orders"),
-        ("queueId", "0"),
-        ("queueOffset", end.as_str()),
-        ("maxMsgNums", "1"),
-        ("sysFlag", "6"),
-        ("commitOffset", "0"),
-        ("suspendTimeoutMillis", "15000"),
-        ("subscription", "*"),
-        ("subVersion", "0"),
-        ("expressionType", "TAG"),
-    ];
-    let mut calls = vec![ask(&gone, PULL_MESSAGE, &held)];
+    // At the end of the queue, by a client that agrees to wait.
+    let mut calls = vec![pull_as(&gone, PULLS, "6")];
     // The threads take them in this order.
     calls.extend((0..PULLS).map(|offset| pull(&gone, offset)));
     slow.crowded().await;

@@ -10,7 +10,7 @@ use store::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
 
 use crate::Config;
 use crate::message::Message;
-use crate::testing::{Client, Fixture, NOW_MS, config, field, pull_all, settle};
+use crate::testing::{Client, Fixture, NOW_MS, config, field, pull_all, send_fields, settle};
 
 /// Sends a message with properties to queue 0 of `Orders`.
 async fn send(client: &Client, body: &str, properties: &[(&str, &str)]) -> Reply {
@@ -28,17 +28,7 @@ async fn send_as(
         properties::append(&mut text, name, value);
     }
     let text = String::from_utf8(text).unwrap();
-    let fields = [
-        ("a", "producers"),
-        ("b", "Orders"),
-        ("c", "TBW102"),
-        ("d", "4"),
-        ("e", "0"),
-        ("f", "0"),
-        ("g", "1700000000000"),
-        ("h", "0"),
-        ("i", text.as_str()),
-    ];
+    let fields = send_fields("0", &text);
     client
         .check(request::SEND_MESSAGE_V2, &fields, body, expect)
         .await

@@ -19,7 +19,7 @@ use remoting::{Body, Request, net};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::clients::Member;
-use crate::testing::{Client, Fixture, Raw, beat, field, send};
+use crate::testing::{Client, Fixture, Raw, beat, field, send, send_fields};
 
 /// Code, fields and body of a request.
 type Heard = (i32, Vec<(String, String)>, Vec<u8>);
@@ -217,17 +217,7 @@ async fn a_client_gets_the_message_it_is_to_consume() {
     assert_eq!(told[4..], added);
 
     let beyond = format!("{}{:016X}", &id[..16], 1_i64 << 40);
-    let delayed = [
-        ("a", "producers"),
-        ("b", "Orders"),
-        ("c", "TBW102"),
-        ("d", "4"),
-        ("e", "0"),
-        ("f", "0"),
-        ("g", "1700000000000"),
-        ("h", "0"),
-        ("i", "DELAY\u{1}3\u{2}"),
-    ];
+    let delayed = send_fields("0", "DELAY\u{1}3\u{2}");
     let sent = tool
         .check(SEND_MESSAGE_V2, &delayed, "not yet", (0, ""))
         .await;
