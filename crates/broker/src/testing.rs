@@ -123,7 +123,8 @@ impl Service for Ear {
     fn handle(&self, _: &Arc<Peer>, requests: Vec<Request>) {
         for request in requests {
             let first = request
-                .fields()
+                .header::<protocol::command::Fields<'_>>()
+                .unwrap()
                 .iter()
                 .next()
                 .map(|(_, value)| value.to_str().into_owned());
@@ -203,7 +204,8 @@ impl Client {
 /// The value of a field of a reply.
 pub(crate) fn field(reply: &Reply, name: &str) -> Option<String> {
     reply
-        .fields()
+        .header::<protocol::command::Fields<'_>>()
+        .unwrap()
         .iter()
         .find(|(key, _)| *key == name)
         .map(|(_, value)| value.to_str().into_owned())

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::codes::response;
-use protocol::command::{
-    CommandOut, Fields, HeadError, Header, HeaderError, Language, NoHeader, RESPONSE,
-};
+use protocol::command::{CommandOut, HeadError, Header, HeaderError, Language, NoHeader, RESPONSE};
 use protocol::frame::Frame;
 
 use crate::chain::Body;
@@ -26,10 +24,6 @@ struct Parsed {
 impl Parsed {
     fn span(&self) -> Range<usize> {
         self.fields.0 as usize..self.fields.1 as usize
-    }
-
-    fn fields(&self) -> Fields<'_> {
-        Fields::at(self.frame.codec, &self.frame.header, self.span())
     }
 
     fn header<'a, H: Header<'a>>(&'a self) -> Result<H, HeaderError> {
@@ -110,11 +104,6 @@ impl Request {
     /// The typed header, borrowed from the frame.
     pub fn header<'a, H: Header<'a>>(&'a self) -> Result<H, HeaderError> {
         self.parsed.header()
-    }
-
-    /// The header's fields as they came.
-    pub fn fields(&self) -> Fields<'_> {
-        self.parsed.fields()
     }
 
     /// Everything behind the header. A slice of the read buffer: copy what is kept for long.
@@ -265,11 +254,6 @@ impl Reply {
     /// The typed header, borrowed from the frame.
     pub fn header<'a, H: Header<'a>>(&'a self) -> Result<H, HeaderError> {
         self.parsed.header()
-    }
-
-    /// The header's fields as they came.
-    pub fn fields(&self) -> Fields<'_> {
-        self.parsed.fields()
     }
 
     /// Everything behind the header.

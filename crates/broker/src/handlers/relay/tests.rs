@@ -25,7 +25,7 @@ use crate::testing::{Client, Fixture, Raw, beat, field, send, send_fields};
 type Heard = (i32, Vec<(String, String)>, Vec<u8>);
 
 fn note(request: &Request) -> Heard {
-    let fields = request.fields();
+    let fields = request.header::<protocol::command::Fields<'_>>().unwrap();
     let text = |text: protocol::text::Text<'_>| text.to_str().into_owned();
     let fields = fields.iter().map(|(name, value)| (text(name), text(value)));
     (request.code, fields.collect(), request.body().to_vec())

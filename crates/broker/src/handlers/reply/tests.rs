@@ -54,7 +54,7 @@ async fn asker(fixture: &Fixture, id: &str, act: fn(Request)) -> (Client, Receiv
     let (hear, heard) = channel(10);
     let client = Client::acting(fixture, move |request| {
         assert_eq!(request.code, PUSH_REPLY_MESSAGE_TO_CLIENT);
-        let fields = request.fields();
+        let fields = request.header::<protocol::command::Fields<'_>>().unwrap();
         let text = |text: protocol::text::Text<'_>| text.to_str().into_owned();
         let fields = fields.iter().map(|(name, value)| (text(name), text(value)));
         let _ = hear.try_send((fields.collect(), request.body().to_vec()));

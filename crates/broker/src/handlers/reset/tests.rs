@@ -258,7 +258,8 @@ async fn members_are_told_where_that_is_configured() {
         if request.code == RESET_CONSUMER_CLIENT_OFFSET {
             assert!(request.is_oneway());
             let timestamp = request
-                .fields()
+                .header::<protocol::command::Fields<'_>>()
+                .unwrap()
                 .find("timestamp")
                 .map(|text| text.to_str().into_owned());
             let _ = hear.try_send((timestamp, request.body().clone()));
