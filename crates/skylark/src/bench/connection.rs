@@ -120,6 +120,8 @@ impl Connection {
                     REPLY_TIMEOUT.as_secs()
                 )
             }
+            // Stopped and continued meanwhile (Ctrl-Z): it goes on.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
             Err(error) => return Err(error).context("can't read from the broker"),
         };
         self.end += count;
