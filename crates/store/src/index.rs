@@ -1,8 +1,8 @@
 //! The hash index: from topic and key to log offsets, in Apache's files.
 //!
 //! It follows the log: what it lost it builds again. Files are filled one after the other. The one
-//! being filled keeps its slot table in memory and appends its entries; a full one is sealed by
-//! [`Index::flush`] and then only read, with no file kept open.
+//! being filled keeps its slot table in memory and appends its entries; a full one is sealed before
+//! the next one is made, which gets its table, and then only read, with no file kept open.
 //!
 //! On disk a header never counts an entry that is not durable: [`Index::flush`] writes entries,
 //! syncs, then writes the header. Slots are written when a file is sealed or the store closes; after
@@ -84,6 +84,8 @@ struct State {
     /// Full, but not yet closed.
     sealing: Option<Arc<Active>>,
     active: Option<Active>,
+    /// The slot table of the file that was closed last, for the next one.
+    slots: Option<Vec<u32>>,
     /// The record at this offset may have some of its entries already.
     resume: Option<LogOffset>,
     /// A sync failed: what is on disk is unknown, nothing may be added.
@@ -124,6 +126,7 @@ impl Index {
             files,
             sealing: None,
             active: None,
+            slots: None,
             resume,
             failed: false,
         };
@@ -199,37 +202,35 @@ impl Index {
         loop {
             let sealing = state.sealing.is_some();
             match &mut state.active {
+                // Here, though it waits for the disk: the next file gets its slot table. Two in turn would be twice as much
+                // for good, since the allocator keeps what was freed of such a size.
+                _ if sealing => MutexGuard::unlocked(state, || self.seal(&self.sealer.lock()))?,
                 Some(active) if !active.is_full() => return active.make_room(),
-                Some(active) if !sealing => {
+                Some(active) => {
                     active.write_tail()?;
                     state.sealing = state.active.take().map(Arc::new);
                 }
-                // The full one before is not closed yet: do it here, so that there is never a
-                // third slot table.
-                Some(_) => MutexGuard::unlocked(state, || self.seal(&self.sealer.lock()))?,
                 None => self.open_active(state, now)?,
             }
         }
     }
 
-    /// Sees to a file to fill: the last one if it has room, or a new one.
+    /// Sees to a file to fill: the last one if it has room, or a new one. The full one before is closed.
     fn open_active(&self, state: &mut MutexGuard<'_, State>, now: LocalTime) -> io::Result<()> {
         let not_full = |file: &&ClosedFile| !file.header.is_full(self.layout);
         let last = state.files.last().filter(not_full).cloned();
-        if let Some(last) = last.filter(|_| state.sealing.is_none()) {
+        if let Some(last) = last {
             let load = || Active::load(&self.disk, &last, self.layout);
             let active = MutexGuard::unlocked(state, load)?;
             state.files.pop();
             state.active = Some(active);
             return Ok(());
         }
-        let last_name = state.sealing.as_ref().map(|file| file.file.name);
-        let last_name = last_name
-            .or(state.files.last().map(|file| file.name))
-            .unwrap_or(0);
+        let last_name = state.files.last().map_or(0, |file| file.name);
         let name = now.digits().max(last_name + 1);
         let before = state.header().unwrap_or_default();
-        let create = || Active::create(&self.disk, &self.dir, name, self.layout, before);
+        let slots = state.slots.take();
+        let create = || Active::create(&self.disk, &self.dir, name, self.layout, before, slots);
         state.active = Some(MutexGuard::unlocked(state, create)?);
         Ok(())
     }
@@ -237,6 +238,7 @@ impl Index {
     /// Makes all that was put durable, then counted. Call from one thread, every second or so.
     pub fn flush(&self) -> io::Result<()> {
         let sealer = self.sealer.lock();
+        // If that failed when the file became full.
         self.seal(&sealer)?;
         let mut state = self.state.lock();
         if state.failed {
@@ -276,6 +278,8 @@ impl Index {
         let mut state = self.state.lock();
         state.files.push(sealing.file());
         state.sealing = None;
+        // Under `sealer` nobody else has it.
+        state.slots = Arc::into_inner(sealing).map(|sealed| sealed.slots);
         Ok(())
     }
 

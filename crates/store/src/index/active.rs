@@ -22,8 +22,8 @@ pub(super) struct Active {
     pub(super) header: Header,
     /// The header on disk.
     pub(super) flushed: Header,
-    /// Zeroed by the allocator: a page never touched takes no memory.
-    slots: Vec<u32>,
+    /// The first file's are zeroed by the allocator: a page never touched takes no memory.
+    pub(super) slots: Vec<u32>,
     /// The slots on disk lack some of these.
     pub(super) slots_behind: bool,
     /// The slots on disk may be neither zero nor of these entries, so that all are to be written.
@@ -40,13 +40,14 @@ pub(super) struct Name {
 }
 
 impl Active {
-    /// A new file, durable before anything is put into it.
+    /// A new file, durable before anything is put into it. `slots`: a table that is no longer needed.
     pub(super) fn create(
         disk: &Disk,
         dir: &Path,
         name: u64,
         layout: Layout,
         before: Header,
+        slots: Option<Vec<u32>>,
     ) -> io::Result<Active> {
         let path = dir.join(format!("{name:017}"));
         let handle = disk.open_write(&path)?;
@@ -55,6 +56,13 @@ impl Active {
         handle.write_all_at(&header.encode(), 0)?;
         handle.sync_data()?;
         disk.sync_dir(dir)?;
+        let slots = match slots {
+            Some(mut slots) => {
+                slots.fill(0);
+                slots
+            }
+            None => vec![0; layout.slots as usize],
+        };
         Ok(Active {
             file: Name {
                 name,
@@ -64,7 +72,7 @@ impl Active {
             layout,
             header,
             flushed: header,
-            slots: vec![0; layout.slots as usize],
+            slots,
             slots_behind: false,
             slots_stale: false,
             tail: Vec::new(),

@@ -230,6 +230,50 @@ fn queries() {
     assert_eq!(index.sealed_timestamp(), s(450) + 700);
 }
 
+/// A table is 20 MB: two that take turns are 20 MB more that the allocator keeps.
+#[test]
+fn a_new_file_gets_the_slot_table_of_the_full_one() {
+    let disk = Disk::Sim(SimDisk::new(1));
+    let index = open_sized(&disk, 4, 3);
+    let table = || {
+        let state = index.state.lock();
+        assert!(state.sealing.is_none() && state.slots.is_none());
+        let active = state.active.as_ref().unwrap();
+        (active.slots.as_ptr(), active.slots.clone())
+    };
+    // Slots as in `bytes`: two files' worth of a and b, then a third that begins with e, of a's slot.
+    let put = |key: &str, n| index.put(&record("T", key, n, n), now()).unwrap();
+    put("a", 1);
+    let (at, _) = table();
+    for (key, n) in [("b", 2), ("a", 3), ("b", 4), ("e", 5)] {
+        put(key, n);
+    }
+    assert_eq!(table(), (at, vec![0, 0, 1, 0]));
+    assert_eq!(offsets(&index, "T", "a"), [3, 1]);
+    assert_eq!(offsets(&index, "T", "e"), [5]);
+
+    // A file whose slots can't be written keeps its table until they are.
+    put("e", 6);
+    let Disk::Sim(sim) = &disk else {
+        unreachable!()
+    };
+    sim.fail(Fault {
+        on: FaultOn::Write,
+        path: files(&disk)[2].clone(),
+        after: 1,
+        error: FaultError::NoSpace,
+        sticky: false,
+    });
+    let seventh = record("T", "b", 7, 7);
+    index.put(&seventh, now()).unwrap_err();
+    assert_eq!(files(&disk).len(), 3);
+    assert_eq!(offsets(&index, "T", "e"), [6, 5]);
+    index.put(&seventh, now()).unwrap();
+    assert_eq!(table(), (at, vec![0, 0, 0, 1]));
+    assert_eq!(offsets(&index, "T", "e"), [6, 5]);
+    assert_eq!(offsets(&index, "T", "b"), [7, 4, 2]);
+}
+
 #[test]
 fn reopens_and_goes_on() {
     let disk = Disk::Sim(SimDisk::new(1));
@@ -379,13 +423,13 @@ fn after_a_failed_sync_nothing_is_added() {
 fn a_query_does_not_wait_for_recovery() {
     let sim = SimDisk::new(1);
     let index = open(&Disk::Sim(sim.clone()));
+    let mut index_ms = 0;
     for n in 0..60 {
         index.put(&record("T", "k", n, n), now()).unwrap();
         if n == 30 {
-            index.flush().unwrap();
+            index_ms = index.sealed_timestamp();
         }
     }
-    let index_ms = index.sealed_timestamp();
     index.flush().unwrap();
     let left = sim.crash(CrashKeep::All);
     let disk = Disk::Sim(left.clone());
