@@ -265,7 +265,7 @@ pub(crate) fn stored(broker: &Broker, topic: &str, queue_id: i32) -> Vec<Stored>
     let read = broker.store.read(&queue, queue.min(), &limits, |_| true);
     let records = read.expect("the queue can be read").records;
     let decoded = records.iter().map(|bytes| {
-        let record = Record::decode(bytes, true).expect("a record").record;
+        let record = Record::decode(&bytes, true).expect("a record").record;
         Stored {
             at_ms: record.store_timestamp,
             log_offset: record.log_offset,
@@ -333,7 +333,7 @@ pub(crate) fn pull_all(broker: &Broker, topic: &str, queue_id: i32) -> Vec<bytes
         let limits = store::ReadLimits::default();
         let read = broker.store.read(&queue, from, &limits, |_| true);
         let read = read.expect("the queue can be read");
-        records.extend(read.records);
+        records.extend(read.records.iter());
         from = read.next;
     }
     records

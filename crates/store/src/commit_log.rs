@@ -217,13 +217,21 @@ impl CommitLog {
 
     /// Up to `len` bytes from a place on, as far as its file goes.
     pub(crate) fn read_at(&self, at: i64, len: usize, wait: Wait) -> io::Result<Bytes> {
-        self.blocking
-            .read(wait, |wait| self.try_read_at(at, len, wait))
+        let mut bytes = vec![0; len];
+        let filled = self.read_into(at, &mut bytes, wait)?;
+        bytes.truncate(filled);
+        Ok(bytes.into())
     }
 
-    fn try_read_at(&self, at: i64, len: usize, wait: Wait) -> io::Result<Bytes> {
+    /// Fills a buffer from a place on, as far as its file goes; how far it came.
+    pub(crate) fn read_into(&self, at: i64, bytes: &mut [u8], wait: Wait) -> io::Result<usize> {
+        self.blocking
+            .read(wait, |wait| self.try_read_into(at, bytes, wait))
+    }
+
+    fn try_read_into(&self, at: i64, bytes: &mut [u8], wait: Wait) -> io::Result<usize> {
         let Some(segment) = self.segment(at) else {
-            return Ok(Bytes::new());
+            return Ok(0);
         };
         let file = match wait {
             Wait::ForDisk => self.file(&segment),
@@ -231,23 +239,22 @@ impl CommitLog {
         };
         let file = match file {
             // Removed since.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Bytes::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             file => file?,
         };
         let room = segment.start + self.file_bytes - at;
-        let mut bytes = vec![0; len.min(room as usize)];
+        let wanted = bytes.len().min(room as usize);
         let mut filled = 0;
-        while filled < bytes.len() {
+        while filled < wanted {
             let pos = (at - segment.start) as u64 + filled as u64;
-            match file.read_at(&mut bytes[filled..], pos, wait) {
+            match file.read_at(&mut bytes[filled..wanted], pos, wait) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        bytes.truncate(filled);
-        Ok(bytes.into())
+        Ok(filled)
     }
 
     /// Ends a file at a place.

@@ -14,6 +14,12 @@ use crate::Store;
 use crate::consume_queue::{ENTRY_BYTES, Queue, QueueEntry};
 use crate::disk::Wait;
 use crate::limits;
+use crate::records::Records;
+use crate::tail::Held;
+
+mod window;
+
+use window::Window;
 
 #[cfg(test)]
 mod tests;
@@ -85,8 +91,8 @@ pub enum ReadStatus {
 pub struct Read {
     /// See there.
     pub status: ReadStatus,
-    /// Whole records, one each.
-    pub records: Vec<Bytes>,
+    /// The messages as they are stored.
+    pub records: Records,
     /// Bytes of all records.
     pub bytes: usize,
     /// Where to read on.
@@ -146,7 +152,7 @@ impl Store {
         let log_end = self.log.end();
         let mut read = Read {
             status: ReadStatus::NoMatchedMessage,
-            records: Vec::new(),
+            records: Records::default(),
             bytes: 0,
             next: from,
             min,
@@ -180,6 +186,7 @@ impl Store {
                     break;
                 }
             }
+            read.records = window.into_records();
         }
         Ok(read)
     }
@@ -198,10 +205,10 @@ impl Store {
         for (index, entry) in block.iter().enumerate() {
             let behind = log_end - entry.log_offset.0;
             let room = Room::new(limits, behind);
-            if room.is_full(read, entry) {
+            if room.is_full(window.given(), read.bytes, entry) {
                 return Ok(true);
             }
-            let left = room.messages_max.saturating_sub(read.records.len()).max(1);
+            let left = room.messages_max.saturating_sub(window.given()).max(1);
             let last = block.len().min(index + left);
             read.behind_bytes = behind;
             read.next = QueueOffset(entry.queue_offset.0 + 1);
@@ -210,18 +217,19 @@ impl Store {
             } else if let Some(record) =
                 self.record_of(queue, &block[index..last], window, limits.wait)?
             {
-                if (sieve.record)(&record) {
-                    read.bytes += record.len();
-                    read.records.push(detached(record, window.occupied));
+                let size = record.len();
+                if (sieve.record)(record) {
+                    read.bytes += size;
+                    window.give(entry.log_offset.0, size);
                     ReadStatus::Found
                 } else {
-                    sieve.unfit_bytes += record.len();
+                    sieve.unfit_bytes += size;
                     ReadStatus::NoMatchedMessage
                 }
             } else {
                 ReadStatus::MessageWasRemoving
             };
-            if read.records.is_empty() || status == ReadStatus::Found {
+            if window.given() == 0 || status == ReadStatus::Found {
                 read.status = status;
             }
             if sieve.unfit_bytes >= limits::UNFIT_BYTES_MAX {
@@ -232,13 +240,13 @@ impl Store {
     }
 
     /// The record of the first entry; what is read from disk takes the others' along.
-    fn record_of(
+    fn record_of<'w>(
         &self,
         queue: &Queue,
         entries: &[QueueEntry],
-        window: &mut Window,
+        window: &'w mut Window,
         wait: Wait,
-    ) -> Result<Option<Bytes>, ReadError> {
+    ) -> Result<Option<&'w [u8]>, ReadError> {
         let Some(entry) = entries.first() else {
             return Ok(None);
         };
@@ -249,13 +257,13 @@ impl Store {
             return Ok(None);
         }
         if window.slice(entry.log_offset.0, size).is_none() {
-            *window = self.window(entries, wait)?;
+            window.load(&self.log, entries, wait)?;
         }
         let Some(record) = window.slice(entry.log_offset.0, size) else {
             return Ok(None);
         };
         let intact = window.as_written
-            || Outline::decode(&record).is_ok_and(|outline| {
+            || Outline::decode(record).is_ok_and(|outline| {
                 entry.names(queue, &outline) && crc31(outline.body) == outline.body_crc
             });
         if !intact {
@@ -270,50 +278,37 @@ impl Store {
         Ok(intact.then_some(record))
     }
 
-    /// The log from the first entry's record on.
-    fn window(&self, entries: &[QueueEntry], wait: Wait) -> Result<Window, ReadError> {
-        let start = entries.first().map_or(0, |entry| entry.log_offset.0);
-        if let Some(held) = self.log.tail.rest_of_chunk(start) {
-            return Ok(Window {
-                start,
-                bytes: held.bytes,
-                occupied: held.occupied,
-                as_written: true,
-            });
-        }
-        let bytes = self.log.read_at(start, dense_span(entries), wait)?;
-        Ok(Window {
-            start,
-            occupied: bytes.len(),
-            bytes,
-            as_written: false,
-        })
-    }
-
     /// The record that starts at a place in the log, if one does and consumers may see it.
     pub fn record_at(&self, at: LogOffset) -> Result<Option<Bytes>, ReadError> {
         let visible_end = self.visible_end();
         if at.0 < self.log.min() || at.0 >= visible_end {
             return Ok(None);
         }
-        let (record, occupied) = match self.log.tail.rest_of_chunk(at.0) {
-            Some(held) => (held.bytes, held.occupied),
+        let held = match self.log.tail.rest_of_chunk(at.0) {
+            Some(held) => held,
             None => {
                 let front = self.log.read_at(at.0, FRONT_BYTES, Wait::ForDisk)?;
                 let Some(size) = claimed_size(&front, at) else {
                     return Ok(None);
                 };
-                (self.log.read_at(at.0, size, Wait::ForDisk)?, size)
+                let bytes = self.log.read_at(at.0, size, Wait::ForDisk)?;
+                Held {
+                    bytes,
+                    occupied: size,
+                }
             }
         };
-        let Ok(outline) = Outline::decode(&record) else {
+        let Ok(outline) = Outline::decode(&held.bytes) else {
             return Ok(None);
         };
         let intact = outline.log_offset == at
             && at.0 + outline.size as i64 <= visible_end
             && crc31(outline.body) == outline.body_crc;
         let size = outline.size;
-        Ok(intact.then(|| detached(record.slice(..size), occupied)))
+        Ok(intact.then(|| {
+            let record = held.slice(0..size);
+            record.unwrap_or_else(|| Bytes::copy_from_slice(&held.bytes[..size]))
+        }))
     }
 }
 
@@ -348,41 +343,10 @@ impl Room {
     }
 
     /// `isTheBatchFull` of Apache.
-    fn is_full(&self, read: &Read, entry: &QueueEntry) -> bool {
-        let bytes = read.bytes + entry.size.max(0) as usize;
-        !read.records.is_empty()
-            && (read.records.len() >= self.messages_max || bytes > self.bytes_max)
+    fn is_full(&self, given: usize, bytes: usize, entry: &QueueEntry) -> bool {
+        let bytes = bytes + entry.size.max(0) as usize;
+        given > 0 && (given >= self.messages_max || bytes > self.bytes_max)
     }
-}
-
-/// Bytes of log worth reading at once for the first entry: as far as a quarter of it is wanted.
-fn dense_span(entries: &[QueueEntry]) -> usize {
-    let Some(first) = entries.first() else {
-        return 0;
-    };
-    let mut span = i64::from(first.size);
-    let mut wanted = span;
-    for entry in &entries[1..] {
-        wanted += i64::from(entry.size);
-        let longer = entry.log_end() - first.log_offset.0;
-        if longer < span
-            || longer > wanted.saturating_mul(4)
-            || longer > limits::READ_WINDOW_BYTES as i64
-        {
-            break;
-        }
-        span = longer;
-    }
-    span as usize
-}
-
-/// A record that is only a small part of what its slice would keep in memory is copied: replies
-/// may wait for a slow consumer, and are counted by their own bytes.
-fn detached(record: Bytes, occupied: usize) -> Bytes {
-    if occupied > limits::SLICED_BYTES_MAX && record.len() * 8 < occupied {
-        return Bytes::copy_from_slice(&record);
-    }
-    record
 }
 
 /// What a reader wants, by entry and then by record.
@@ -391,23 +355,4 @@ struct Sieve<E, R> {
     record: R,
     /// Bytes of records that were read in vain.
     unfit_bytes: usize,
-}
-
-/// A piece of the log.
-#[derive(Debug, Default)]
-struct Window {
-    start: i64,
-    bytes: Bytes,
-    /// What a slice of it keeps in memory.
-    occupied: usize,
-    /// From memory: nothing to check.
-    as_written: bool,
-}
-
-impl Window {
-    fn slice(&self, at: i64, size: usize) -> Option<Bytes> {
-        let from = usize::try_from(at - self.start).ok()?;
-        let to = from.checked_add(size)?;
-        (to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
-    }
 }

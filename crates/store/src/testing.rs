@@ -164,7 +164,7 @@ pub(crate) fn bodies(store: &Store, topic: &str, queue_id: i32) -> Vec<Vec<u8>> 
         assert!(read.next > from, "a read makes progress: {read:?}");
         from = read.next;
         found.extend(read.records.iter().map(|record| {
-            let outline = Outline::decode(record).unwrap();
+            let outline = Outline::decode(&record).unwrap();
             assert_eq!(crc31(outline.body), outline.body_crc);
             outline.body.to_vec()
         }));

@@ -90,11 +90,11 @@ async fn consume(store: &Store, id: i32, durable: bool) -> u64 {
         let read = read.unwrap();
         assert_eq!(read.status, ReadStatus::Found);
         assert_eq!(read.next.0, from.0 + read.records.len() as i64, "no gaps");
-        for record in &read.records {
-            let outline = Outline::decode(record).unwrap();
+        for record in read.records.iter() {
+            let outline = Outline::decode(&record).unwrap();
             let end = outline.log_offset.0 + outline.size as i64;
             assert!(!durable || end <= store.durable().at(), "shown too early");
-            let (producer, number) = number_of(record);
+            let (producer, number) = number_of(&record);
             let last = &mut last[producer as usize];
             assert!(last.is_none_or(|last| last < number), "out of order");
             *last = Some(number);
@@ -127,7 +127,7 @@ fn all_of(store: &Store, id: i32) -> Vec<(u32, u32)> {
     while from < queue.max_visible() {
         let read = store.read(&queue, from, &ReadLimits::default(), |_| true);
         let read = read.unwrap();
-        found.extend(read.records.iter().map(|record| number_of(record)));
+        found.extend(read.records.iter().map(|record| number_of(&record)));
         from = read.next;
     }
     found

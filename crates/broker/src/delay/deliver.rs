@@ -185,8 +185,8 @@ impl Waiting {
     fn put(&self, broker: &Broker, read: &Read) -> Result<(), Failure> {
         let mut batch = Batch::with_capacity(read.bytes);
         let mut wrong: Vec<String> = Vec::new();
-        for bytes in &read.records {
-            let pushed = Record::decode(bytes, false)
+        for bytes in read.records.iter() {
+            let pushed = Record::decode(&bytes, false)
                 .map_err(|error| error.to_string())
                 .and_then(|decoded| push(broker, &mut batch, &decoded.record));
             wrong.extend(pushed.err());

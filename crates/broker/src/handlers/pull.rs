@@ -12,7 +12,7 @@ use protocol::text::Text;
 use remoting::clock::{Instant, monotonic};
 use remoting::{Body, Peer, ReplyTo, Request};
 use store::disk::Wait;
-use store::{Queue, Read, ReadError, ReadLimits, ReadStatus, Store};
+use store::{Queue, Read, ReadError, ReadLimits, ReadStatus, Records, Store};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
@@ -476,7 +476,7 @@ impl Pull {
                 // What the old expression leaves out the new one may want: the client asks again from where it was.
                 return Ok(Read {
                     status: ReadStatus::NoMatchedMessage,
-                    records: Vec::new(),
+                    records: Records::default(),
                     next: from,
                     ..read
                 });
@@ -493,7 +493,12 @@ impl Pull {
     fn answer(&self, broker: &Broker, reply: ReplyTo, read: Read) {
         let header = self.response(broker, read.next, read.min, read.max);
         let code = code_of(read.status, self.from);
-        reply.send(code, Some(name_of(read.status)), &header, read.records);
+        reply.send(
+            code,
+            Some(name_of(read.status)),
+            &header,
+            read.records.into_pieces(),
+        );
     }
 
     /// Tells the client to go on elsewhere, because an operator said so.

@@ -61,7 +61,7 @@ async fn waits_for_its_time_if_it_says_so() {
             due.push(entry.tags_code);
             true
         });
-    let record = read.unwrap().records.remove(0);
+    let record = read.unwrap().records.iter().next().unwrap();
     let stored = Message::of(&Record::decode(&record, true).unwrap().record);
     assert_eq!(due, [NOW_MS + 5_000]);
     assert_eq!(stored.property(properties::REAL_TOPIC), Some("Orders"));

@@ -157,9 +157,9 @@ impl Broker {
             return Ok(false);
         }
         let read = self.store.read(queue, QueueOffset(from), &MANY, |_| true)?;
-        for record in &read.records {
+        for record in read.records.iter() {
             // It was checked when it was read.
-            if let Ok(decoded) = Record::decode(record, false) {
+            if let Ok(decoded) = Record::decode(&record, false) {
                 self.take_over(&decoded.record, reading);
             }
         }

@@ -248,8 +248,8 @@ impl Broker {
             let is_wanted = |entry: &store::QueueEntry| wanted.contains(&entry.queue_offset.0);
             let read = self.store.read(&queue, from, &MANY, is_wanted)?;
             let mut found = (Vec::new(), Vec::new());
-            for record in &read.records {
-                let Ok(decoded) = Record::decode(record, false) else {
+            for record in read.records.iter() {
+                let Ok(decoded) = Record::decode(&record, false) else {
                     continue;
                 };
                 found.0.push(decoded.record.queue_offset.0);

@@ -216,7 +216,7 @@ impl<'a> Taking<'a> {
             return Ok(());
         }
         let offsets = read.records.iter().map(|record| {
-            let outline = Outline::decode(record);
+            let outline = Outline::decode(&record);
             outline.map(|outline| outline.queue_offset.0)
         });
         let offsets: Vec<i64> = offsets
@@ -229,7 +229,7 @@ impl<'a> Taking<'a> {
             queue_id,
             start: from.0,
             offsets,
-            records: read.records,
+            records: read.records.iter().collect(),
             counts: Vec::new(),
         });
         self.nexts.push(read.next);

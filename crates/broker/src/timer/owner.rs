@@ -202,7 +202,7 @@ impl Owner {
         let messages: Vec<TimerMessage> = read
             .records
             .iter()
-            .filter_map(|record| message_of(&Outline::decode(record).ok()?))
+            .filter_map(|record| message_of(&Outline::decode(&record).ok()?))
             .collect();
         if self.timer.enqueue(&messages, now_ms)? == Enqueued::ClockBack {
             return Ok(Turn::Rewind);

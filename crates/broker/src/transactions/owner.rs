@@ -210,8 +210,8 @@ impl Owner {
                 return false;
             }
         };
-        for record in &read.records {
-            self.take(record);
+        for record in read.records.iter() {
+            self.take(&record);
         }
         self.table.set_next(read.next.0);
         read.next > next

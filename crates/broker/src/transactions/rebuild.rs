@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use bytes::Bytes;
 use protocol::properties;
 use protocol::record::{Record, sys_flag};
 use protocol::{LogOffset, QueueOffset};
-use store::{Queue, ReadError, ReadLimits};
+use store::{Queue, ReadError, ReadLimits, Records};
 
 use super::GROUP;
 use super::aside::Aside;
@@ -87,8 +86,8 @@ impl Owner {
         let mut next = start;
         let ops = self.ops.clone();
         while let Some(records) = self.some(&ops, &mut next).await? {
-            for record in &records {
-                let Some((at, offsets)) = named(record) else {
+            for record in records.iter() {
+                let Some((at, offsets)) = named(&record) else {
                     continue;
                 };
                 offsets.iter().for_each(|offset| ended.add(*offset));
@@ -108,8 +107,8 @@ impl Owner {
         while next < to
             && let Some(records) = self.some(&halves, &mut next).await?
         {
-            for bytes in &records {
-                let Ok(decoded) = Record::decode(bytes, false) else {
+            for bytes in records.iter() {
+                let Ok(decoded) = Record::decode(&bytes, false) else {
                     continue;
                 };
                 let record = decoded.record;
@@ -143,7 +142,7 @@ impl Owner {
         &self,
         queue: &Queue,
         next: &mut QueueOffset,
-    ) -> Result<Option<Vec<Bytes>>, ReadError> {
+    ) -> Result<Option<Records>, ReadError> {
         tokio::task::yield_now().await;
         let read = self
             .broker
@@ -176,8 +175,8 @@ impl Owner {
             for queue in self.broker.store.queues(&topic) {
                 let mut next = self.first_after(&queue, from)?;
                 while let Some(records) = self.some(&queue, &mut next).await? {
-                    for bytes in &records {
-                        let Ok(decoded) = Record::decode(bytes, false) else {
+                    for bytes in records.iter() {
+                        let Ok(decoded) = Record::decode(&bytes, false) else {
                             continue;
                         };
                         let record = decoded.record;
@@ -217,8 +216,8 @@ impl Owner {
                 aside.forget_some();
             }
             while let Some(records) = self.some(&queue, &mut next).await? {
-                for bytes in &records {
-                    let Ok(decoded) = Record::decode(bytes, false) else {
+                for bytes in records.iter() {
+                    let Ok(decoded) = Record::decode(&bytes, false) else {
                         continue;
                     };
                     let record = decoded.record;

@@ -222,7 +222,7 @@ fn messages(fixture: &Fixture, topic: &str) -> Vec<Message> {
             next = read.next;
             let records = read.records.iter();
             found.extend(
-                records.map(|record| Message::of(&Record::decode(record, true).unwrap().record)),
+                records.map(|record| Message::of(&Record::decode(&record, true).unwrap().record)),
             );
         }
     }

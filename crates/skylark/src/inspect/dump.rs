@@ -89,9 +89,9 @@ fn queue_lines(
             entry.get_or_insert(*found).queue_offset == found.queue_offset
         })?;
         let Some(entry) = entry else { continue };
-        match read.records.first() {
+        match read.records.iter().next() {
             Some(record) => {
-                let found = Record::decode(record, false)?;
+                let found = Record::decode(&record, false)?;
                 writeln!(out, "{}", message(&entry, &found))?;
                 remember_keys(&found.record, keys);
             }

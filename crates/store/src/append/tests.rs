@@ -33,7 +33,8 @@ fn assigns_offsets_and_stamps() {
     assert_eq!(first.entries[0].0, LogOffset(0));
     assert_eq!(first.end, store.log_end());
     let read = read(&store, "T", 0, 1);
-    let record = Record::decode(&read.records[0], true).unwrap().record;
+    let bytes = read.records.iter().next().unwrap();
+    let record = Record::decode(&bytes, true).unwrap().record;
     assert_eq!(record.body, b"c");
     assert_eq!(record.queue_offset, QueueOffset(1));
     assert_eq!(record.log_offset, first.entries[2].0);

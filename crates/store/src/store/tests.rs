@@ -330,8 +330,8 @@ impl World {
             while from < queue.max_visible() {
                 let read = twice(|| store.read(&queue, from, &ReadLimits::default(), |_| true));
                 assert!(read.next > from, "no progress: {read:?}");
-                for record in &read.records {
-                    let outline = Outline::decode(record).unwrap();
+                for record in read.records.iter() {
+                    let outline = Outline::decode(&record).unwrap();
                     assert_eq!(crc31(outline.body), outline.body_crc);
                     assert_eq!((outline.topic, outline.queue_id), (*topic, *id));
                     assert!((from..read.next).contains(&outline.queue_offset));

@@ -113,7 +113,7 @@ impl World {
                 let messages: Vec<_> = read
                     .records
                     .iter()
-                    .map(|record| message_of(record))
+                    .map(|record| message_of(&record))
                     .collect();
                 let now_ms = self.now_ms;
                 if self.timer().enqueue(&messages, now_ms)? == Enqueued::ClockBack {
@@ -304,8 +304,8 @@ fn ids(store: &Store, topic: &str) -> Vec<(i64, i64)> {
     while from < queue.max_visible() {
         let read = store.read(&queue, from, &ReadLimits::default(), |_| true);
         let read = read.unwrap();
-        for record in &read.records {
-            let outline = Outline::decode(record).unwrap();
+        for record in read.records.iter() {
+            let outline = Outline::decode(&record).unwrap();
             found.push((parse(outline.body).0, outline.log_offset.0));
         }
         from = read.next;

@@ -53,10 +53,8 @@ fn stored(fixture: &Fixture, topic: &str, queue_id: i32) -> Vec<bytes::Bytes> {
     let Some(queue) = store.queue(topic, queue_id) else {
         return Vec::new();
     };
-    store
-        .read(&queue, QueueOffset(0), &ReadLimits::default(), |_| true)
-        .unwrap()
-        .records
+    let read = store.read(&queue, QueueOffset(0), &ReadLimits::default(), |_| true);
+    read.unwrap().records.iter().collect()
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ async fn our_records_are_apaches() {
     ];
     assert_eq!(read.records.len(), expect.len());
     for (record, (tag, body)) in read.records.iter().zip(expect) {
-        let record = protocol::record::Record::decode(record, true)
+        let record = protocol::record::Record::decode(&record, true)
             .expect("a record")
             .record;
         assert_eq!(String::from_utf8_lossy(record.body), body);
