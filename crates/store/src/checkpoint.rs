@@ -121,7 +121,8 @@ impl Checkpoint {
         })
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// The bytes that say something: the rest of the file is zero.
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(EXTRA_BYTES);
         let java = [
             self.physic_ms,

@@ -22,6 +22,7 @@ use protocol::{LogOffset, QueueOffset};
 
 use crate::watermark::{Ticket, Watermark};
 
+pub(crate) mod ends;
 pub(crate) mod files;
 pub(crate) mod restore;
 pub(crate) mod table;
@@ -194,6 +195,13 @@ impl Queue {
             to_list: !std::mem::replace(&mut entries.listed, true),
             unwritten: entries.unwritten.len(),
         }
+    }
+
+    /// Which of its bytes are in files, and the first entry that is not.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (Range<i64>, i64) {
+        let entries = self.entries.lock();
+        (entries.files.clone(), entries.first)
     }
 
     pub(crate) fn visible(&self) -> &Watermark {

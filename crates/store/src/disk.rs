@@ -88,6 +88,16 @@ pub struct Space {
     pub usable: u64,
 }
 
+/// Which file or directory it is, and when its content, or for a directory a name in it, last changed. The system keeps both:
+/// no tool sets them back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Tells it from all others that are on its file system at the time.
+    pub number: u64,
+    /// Changes with each change; for real files nanoseconds since 1970.
+    pub changed: i64,
+}
+
 impl Space {
     /// Percent in use of what this process may ever use, rounded up as Apache does; `None` on a
     /// file system without size.
@@ -162,6 +172,11 @@ impl Disk {
     /// Length of a file in bytes.
     pub fn len(&self, path: &Path) -> io::Result<u64> {
         on!(self, path, len(path))
+    }
+
+    /// By which to tell later whether it has changed. `Unsupported` where the platform can't.
+    pub fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        on!(self, path, stamp(path))
     }
 
     /// The names in a directory, sorted.

@@ -35,6 +35,14 @@ impl Store {
     /// Removes the oldest log files, but never the one being written, and what queues and index
     /// have on them.
     pub(crate) fn expire(&self, log_files: usize) -> io::Result<Expired> {
+        let expired = self.try_expire(log_files);
+        if expired.is_err() {
+            self.queues.expire_failed.store(true, Ordering::Relaxed);
+        }
+        expired
+    }
+
+    fn try_expire(&self, log_files: usize) -> io::Result<Expired> {
         let files = self.log.segments();
         let newest = self.log.file_start(self.log.end());
         let place = files.get(log_files).map_or(newest, |file| file.start);

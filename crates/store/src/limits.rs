@@ -18,6 +18,9 @@ pub const QUEUES_WAITING_BYTES_MAX: usize = 16 << 20;
 /// ... or the next start after a crash would have to read this much of the log.
 pub const QUEUES_BEHIND_BYTES_MAX: i64 = 256 << 20;
 
+/// Threads that ask the disk about all queues, at a start and at a stop.
+pub const STAMP_THREADS: usize = 16;
+
 /// Open files of consume queues. An idle queue has none.
 pub const QUEUE_HANDLES_MAX: usize = 512;
 

@@ -15,6 +15,7 @@ use crate::checkpoint::Checkpoint;
 use crate::commit_log::{CommitLog, Segment};
 use crate::config::{Config, file_start};
 use crate::consume_queue::QueueEntry;
+use crate::consume_queue::ends::Ends;
 use crate::consume_queue::files::QueueFiles;
 use crate::consume_queue::table::Table;
 use crate::disk::{Disk, File, Wait};
@@ -56,6 +57,8 @@ pub(crate) struct Ground<'a> {
     pub(crate) table: &'a Table,
     pub(crate) queues: &'a QueueFiles,
     pub(crate) checkpoint: &'a Checkpoint,
+    /// What the last close has noted of the queues, if nothing has changed since.
+    pub(crate) ends: Option<&'a Ends>,
     /// The abort file was there.
     pub(crate) crashed: bool,
     /// Since then the machine has lost what it had not written; `None` if that can't be known.
@@ -82,6 +85,15 @@ pub(crate) struct Recovered {
     pub(crate) queues_written: i64,
 }
 
+/// What the queues are known to have, and what the log has behind it.
+struct Started<'a> {
+    /// Where the scan began.
+    start: i64,
+    /// Each queue's last entry before it, by number; empty where the files were not read.
+    last: Vec<Option<QueueEntry>>,
+    scanned: Scanned<'a>,
+}
+
 /// How a scan ended.
 struct Scanned<'a> {
     scan: LogScan<'a>,
@@ -96,36 +108,15 @@ struct Scanned<'a> {
 
 impl Ground<'_> {
     pub(crate) fn recover(&self) -> Result<Recovered, OpenError> {
-        let whole = self.load_queues()?;
         let log_min = self.log.min();
-        // Entries of records from here on may be stale; those whose log file was removed can't be
-        // told from good ones, and nobody needs them.
-        let vouched = self.vouched()?;
-        let mut start = match whole {
-            true => vouched.max(log_min),
-            false => log_min,
-        };
-        let mut again = false;
-        // Each queue's last entry before the scan, by number. Its file is open only once.
-        let mut last = Vec::new();
-        let mut scanned = loop {
-            let deeper = match self.keep_before(start.min(vouched), again, &mut last)? {
-                Some(deeper) => Some(deeper),
-                None if start > log_min && self.lacks_messages() => Some(log_min),
-                None => {
-                    let scanned = self.scan(start)?;
-                    if scanned.deeper.is_none() {
-                        break scanned;
-                    }
-                    scanned.deeper
-                }
-            };
-            // Once is to be expected of a lost file; a second time is not worth guessing.
-            start = match deeper {
-                Some(deeper) if !again && deeper < start => deeper.max(log_min),
-                _ => log_min,
-            };
-            again = true;
+        let by_ends = self.ends.map(|ends| self.by_ends(ends)).transpose()?;
+        let Started {
+            start,
+            last,
+            mut scanned,
+        } = match by_ends.flatten() {
+            Some(started) => started,
+            None => self.by_files()?,
         };
         let cut = self.cut_log(scanned.end, &mut scanned.scan)? || scanned.refused;
         let durable = self.durable(scanned.end, !scanned.bad.is_empty())?;
@@ -158,14 +149,77 @@ impl Ground<'_> {
                 bad: scanned.bad,
             },
             end: scanned.end,
-            last_ms: match scanned.last_ms {
-                0 => self.last_ms(&last)?,
-                scanned_ms => scanned_ms,
+            last_ms: match (scanned.last_ms, self.ends) {
+                (0, Some(ends)) => ends.last_ms,
+                (0, None) => self.last_ms(&last)?,
+                (scanned_ms, _) => scanned_ms,
             },
             durable,
             queues_durable,
             queues_written: start,
         })
+    }
+
+    /// Goes by what the queues' files hold.
+    fn by_files(&self) -> Result<Started<'_>, OpenError> {
+        let whole = self.load_queues()?;
+        let log_min = self.log.min();
+        // Entries of records from here on may be stale; those whose log file was removed can't be
+        // told from good ones, and nobody needs them.
+        let vouched = self.vouched()?;
+        let mut start = match whole {
+            true => vouched.max(log_min),
+            false => log_min,
+        };
+        let mut again = false;
+        // Each queue's last entry before the scan, by number. Its file is open only once.
+        let mut last = Vec::new();
+        let scanned = loop {
+            let deeper = match self.keep_before(start.min(vouched), again, &mut last)? {
+                Some(deeper) => Some(deeper),
+                None if start > log_min && self.lacks_messages() => Some(log_min),
+                None => {
+                    let scanned = self.scan(start)?;
+                    if scanned.deeper.is_none() {
+                        break scanned;
+                    }
+                    scanned.deeper
+                }
+            };
+            // Once is to be expected of a lost file; a second time is not worth guessing.
+            start = match deeper {
+                Some(deeper) if !again && deeper < start => deeper.max(log_min),
+                _ => log_min,
+            };
+            again = true;
+        };
+        Ok(Started {
+            start,
+            last,
+            scanned,
+        })
+    }
+
+    /// Goes by what the last close has noted. `None` if the log has more than it had then and that does not follow from it.
+    fn by_ends(&self, ends: &Ends) -> io::Result<Option<Started<'_>>> {
+        let extra = self.checkpoint.extra.as_ref();
+        let Some(end) = extra.map(|extra| extra.queues_written.0) else {
+            return Ok(None);
+        };
+        if self.log.segment(end).is_none() {
+            return Ok(None);
+        }
+        for (topic, id, end) in ends.queues() {
+            let queue = self.table.find_or_create(topic, id);
+            end.set(&queue.map_err(io::Error::other)?);
+        }
+        let scanned = self.scan(end)?;
+        let started = Started {
+            start: end,
+            last: Vec::new(),
+            scanned,
+        };
+        Ok(Some(started).filter(|started| started.scanned.deeper.is_none()))
     }
 
     /// Whether queues have not what they had when the store was closed: files were lost since, and

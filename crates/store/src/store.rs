@@ -14,6 +14,7 @@ use crate::checkpoint::Checkpoint;
 use crate::commit_log::CommitLog;
 use crate::config::Config;
 use crate::consume_queue::Queue;
+use crate::consume_queue::ends::{self, Ends};
 use crate::consume_queue::files::QueueFiles;
 use crate::consume_queue::restore;
 use crate::consume_queue::table::{QueueNameError, Table};
@@ -114,13 +115,21 @@ impl Store {
         }
         let crashed = disk.exists(&config.abort_path);
         let checkpoint = Checkpoint::read(&disk, &config.checkpoint_path)?.unwrap_or_default();
+        let ends = match crashed {
+            true => None,
+            false => Ends::noted(&config, &disk, &checkpoint),
+        };
         // From here on files are changed, and only a clean exit takes this back.
         if !crashed {
             let pid = std::process::id().to_string();
             disk.replace(&config.abort_path, pid.as_bytes())?;
         }
+        ends::remove(&config, &disk)?;
         sync_names(&config, &disk)?;
-        config.queue_file_bytes = restore::file_bytes(&config, &disk, crashed)?;
+        config.queue_file_bytes = match &ends {
+            Some(ends) => ends.queue_file_bytes,
+            None => restore::file_bytes(&config, &disk, crashed)?,
+        };
         let segments = recovery::segments(&config, &disk)?;
         let log = CommitLog::new(&config, disk.clone(), segments);
         let queues = QueueFiles::new(&config, disk.clone());
@@ -132,6 +141,7 @@ impl Store {
             table: &table,
             queues: &queues,
             checkpoint: &checkpoint,
+            ends: ends.as_ref(),
             crashed,
             lost_power: recovery::lost_power(&disk, &checkpoint),
         };

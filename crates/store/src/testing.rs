@@ -191,3 +191,56 @@ pub(crate) fn poke(store: &Store, at: i64, bytes: &[u8]) {
     let segment = store.log.segment(at).unwrap();
     store.log.write(&segment, at, bytes).unwrap();
 }
+
+/// What a start has found, all that a later one might see differently.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// By topic and id. Those that have had no message are left out: only directories tell of them.
+    pub(crate) queues: Vec<QueueSnapshot>,
+    log: [i64; 4],
+    last_ms: i64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct QueueSnapshot {
+    name: (String, i32),
+    next: i64,
+    min: i64,
+    visible: i64,
+    /// Bytes of the queue that are in files, and entries that are not.
+    held: (std::ops::Range<i64>, i64),
+    entries: Vec<QueueEntry>,
+}
+
+impl QueueSnapshot {
+    /// What consumers know of it.
+    pub(crate) fn ends(&self) -> (&(String, i32), [i64; 2]) {
+        (&self.name, [self.min, self.next])
+    }
+}
+
+pub(crate) fn snapshot(store: &Store) -> Snapshot {
+    let topics = store.topics().into_iter();
+    let queues = topics.flat_map(|topic| store.queues(&topic));
+    let queues = queues.filter(|queue| queue.next() > 0);
+    let writer = store.writer.lock();
+    Snapshot {
+        queues: queues
+            .map(|queue| QueueSnapshot {
+                name: (queue.topic().to_owned(), queue.id()),
+                next: queue.next(),
+                min: queue.min().0,
+                visible: queue.max_visible().0,
+                held: queue.held(),
+                entries: queue_entries(store, &queue),
+            })
+            .collect(),
+        log: [
+            store.log.min(),
+            store.log.end(),
+            writer.end,
+            store.durable.at(),
+        ],
+        last_ms: writer.last_ms,
+    }
+}

@@ -232,6 +232,10 @@ impl Store {
         }
         let path = &self.config.checkpoint_path;
         checkpoints.content.write(&self.disk, path, true)?;
+        let last_ms = self.writer.lock().last_ms;
+        if let Err(error) = self.note_ends(&checkpoints.content, last_ms) {
+            tracing::info!(%error, "where queues end is not noted, the next start reads their files");
+        }
         self.disk.remove_file(&self.config.abort_path)?;
         if let Some(dir) = self.config.abort_path.parent() {
             self.disk.sync_dir(dir)?;

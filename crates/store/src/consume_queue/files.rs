@@ -32,6 +32,8 @@ pub(crate) struct QueueFiles {
     /// Files whose names are durable.
     named: Mutex<FxHashSet<FileKey>>,
     sync_failed: AtomicBool,
+    /// The log has lost old files, but some queue may not have followed: to remove them failed half way.
+    pub(crate) expire_failed: AtomicBool,
     /// The last write failed: appends leave the next try to the write-behind.
     write_failed: AtomicBool,
 }
@@ -75,6 +77,7 @@ impl QueueFiles {
             unsynced: Mutex::default(),
             named: Mutex::default(),
             sync_failed: AtomicBool::new(false),
+            expire_failed: AtomicBool::new(false),
             write_failed: AtomicBool::new(false),
         }
     }

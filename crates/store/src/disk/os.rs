@@ -5,7 +5,7 @@ use std::fs::{self, File as StdFile, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
 
-use super::{Entry, LOCK_CONTENT, Space};
+use super::{Entry, LOCK_CONTENT, Space, Stamp};
 
 #[derive(Debug)]
 pub struct OsFile(StdFile);
@@ -119,6 +119,22 @@ pub(super) fn file_system(path: &Path) -> io::Result<u64> {
 /// Nobody asks where nothing can be synced at once.
 #[cfg(not(unix))]
 pub(super) fn file_system(_: &Path) -> io::Result<u64> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(unix)]
+pub(super) fn stamp(path: &Path) -> io::Result<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path)?;
+    let seconds = metadata.ctime().wrapping_mul(1_000_000_000);
+    Ok(Stamp {
+        number: metadata.ino(),
+        changed: seconds.wrapping_add(metadata.ctime_nsec()),
+    })
+}
+
+#[cfg(not(unix))]
+pub(super) fn stamp(_: &Path) -> io::Result<Stamp> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

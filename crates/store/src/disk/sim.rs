@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use self::content::Content;
 use self::names::{Names, Node};
-use super::{Entry, LOCK_CONTENT, Space};
+use super::{Entry, LOCK_CONTENT, Space, Stamp};
 
 mod content;
 mod names;
@@ -299,6 +299,15 @@ impl SimDisk {
             Node::File(content) => Ok(content.lock().len()),
             Node::Dir(_) => Ok(0),
         }
+    }
+
+    /// A crash does not set it back, though it may do so to what changed: an inode may be written before its content.
+    pub(super) fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let state = self.state.lock();
+        Ok(match state.names.find(path)? {
+            Node::File(content) => content.lock().stamp(),
+            Node::Dir(dir) => state.names.stamp(dir),
+        })
     }
 
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {

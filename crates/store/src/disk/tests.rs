@@ -16,6 +16,39 @@ fn on_both(script: impl Fn(&Disk, &Path)) {
     script(&disk, Path::new("/root"));
 }
 
+#[cfg(unix)]
+#[test]
+fn a_stamp_tells_of_each_change() {
+    on_both(|disk, root| {
+        let (dir, path) = (root.join("dir"), root.join("dir/a"));
+        disk.create_dir(&dir).unwrap();
+        let file = disk.open_write(&path).unwrap();
+        file.write_all_at(b"a", 0).unwrap();
+        let (of_dir, of_file) = (disk.stamp(&dir).unwrap(), disk.stamp(&path).unwrap());
+        disk.read(&path).unwrap();
+        disk.list(&dir).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(disk.stamp(&path).unwrap(), of_file);
+        // The clock of a file system moves on every few milliseconds.
+        let moves_on = |path: &Path, before, change: &dyn Fn()| {
+            (0..1_000_000).any(|_| {
+                change();
+                disk.stamp(path).unwrap() != before
+            })
+        };
+        let write = || file.write_all_at(b"a", 0).unwrap();
+        assert!(moves_on(&path, of_file, &write));
+        assert_eq!(disk.stamp(&dir).unwrap(), of_dir, "no name has changed");
+        let rename = || {
+            disk.rename(&path, &dir.join("b")).unwrap();
+            disk.rename(&dir.join("b"), &path).unwrap();
+        };
+        assert!(moves_on(&dir, of_dir, &rename));
+        let missing = disk.stamp(&root.join("none")).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    });
+}
+
 #[test]
 fn reads_what_was_written() {
     on_both(|disk, root| {

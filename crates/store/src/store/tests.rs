@@ -3,6 +3,7 @@
 //! What is checked after each step: every visible message is the one that was appended there, none
 //! is missing, and every key leads to its messages. After a power cut: nothing acknowledged is lost
 //! with sync flush, and with async flush what is left is all that came before some point of the log.
+//! After a close: a start by what it has noted of the queues finds the same as one by their files.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,8 +13,9 @@ use proptest::prelude::*;
 use protocol::record::{Outline, crc31};
 
 use crate::checkpoint::Checkpoint;
+use crate::consume_queue::ends;
 use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
-use crate::testing::{Message, config, try_append};
+use crate::testing::{Message, config, snapshot, try_append};
 use crate::{AppendError, Config, Disk, LocalTime, ReadLimits, Store};
 
 /// More than a batch looks for one by one, but most messages go to the first four.
@@ -68,6 +70,8 @@ enum Step {
     /// Remove all that may go.
     Clean,
     Reopen,
+    /// The same, but what an earlier close has noted of the queues has come back.
+    Mislead,
     Crash(CrashKeep),
     /// What fails, where, after how many calls.
     Fail(FaultOn, &'static str, FaultError, u64),
@@ -88,6 +92,7 @@ impl fmt::Debug for Step {
             Step::WriteBehind => f.write_str("WriteBehind"),
             Step::Clean => f.write_str("Clean"),
             Step::Reopen => f.write_str("Reopen"),
+            Step::Mislead => f.write_str("Mislead"),
         }
     }
 }
@@ -125,6 +130,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::WriteBehind),
         1 => Just(Step::Clean),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Mislead),
         3 => keep.prop_map(Step::Crash),
         1 => (0..40_u64).prop_map(Step::Off),
         1 => fault.prop_map(|(on, path, error, after)| Step::Fail(on, path, error, after)),
@@ -146,6 +152,8 @@ struct World {
     durable: i64,
     /// Files before it were removed; a power cut may bring some back.
     expired: i64,
+    /// What the last close has noted of the queues, and the one before.
+    notes: [Vec<u8>; 2],
 }
 
 impl World {
@@ -167,6 +175,7 @@ impl World {
             now_ms: 1000,
             durable: 0,
             expired: 0,
+            notes: [Vec::new(), Vec::new()],
         };
         world.open();
         world
@@ -224,8 +233,20 @@ impl World {
                 self.expired = self.expired.max(newest);
             }
             Step::Reopen => match self.store().close() {
-                Ok(()) => self.open(),
+                Ok(()) => {
+                    self.check_both_ways();
+                    self.open();
+                }
                 // Somebody starts it again; if a sync failed, only after the machine.
+                Err(_) => self.after_failed_sync(),
+            },
+            Step::Mislead => match self.store().close() {
+                Ok(()) => {
+                    self.check_both_ways();
+                    let disk = Disk::Sim(self.sim.clone());
+                    let _ = disk.replace(&ends::path(&self.config), &self.notes[1]);
+                    self.open();
+                }
                 Err(_) => self.after_failed_sync(),
             },
             Step::Crash(keep) => self.crash(*keep),
@@ -245,6 +266,23 @@ impl World {
             }),
         }
         self.check();
+    }
+
+    /// Of a store that was just closed.
+    fn check_both_ways(&mut self) {
+        let open = |by_files: bool| {
+            let disk = Disk::Sim(self.sim.crash(CrashKeep::All));
+            let note = disk.read(&ends::path(&self.config)).unwrap_or_default();
+            if by_files {
+                ends::remove(&self.config, &disk).unwrap();
+            }
+            let store = Store::open(self.config.clone(), disk).unwrap().0;
+            (snapshot(&store), note)
+        };
+        let (by_ends, note) = open(false);
+        assert_eq!(by_ends, open(true).0);
+        let [last, _] = std::mem::replace(&mut self.notes, [note, Vec::new()]);
+        self.notes[1] = last;
     }
 
     fn append(&mut self, messages: &[(usize, usize, usize)]) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Random;
+use crate::disk::Stamp;
 
 const PAGE: u64 = 4096;
 const SECTOR: usize = super::SECTOR as usize;
@@ -24,6 +25,7 @@ pub(super) struct Content {
     reserved: u64,
     pages: BTreeMap<u64, Page>,
     dirty: BTreeSet<u64>,
+    changes: i64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,6 +48,14 @@ impl Content {
             reserved: 0,
             pages: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            changes: 0,
+        }
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            number: self.id << 1 | 1,
+            changed: self.changes,
         }
     }
 
@@ -96,6 +106,7 @@ impl Content {
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], pos: u64) {
+        self.changes += 1;
         for (page, within, part) in parts(pos, bytes.len()) {
             let bytes = &bytes[part];
             self.pages.entry(page).or_default().change(
@@ -111,6 +122,7 @@ impl Content {
     }
 
     pub(super) fn allocate(&mut self, len: u64) {
+        self.changes += 1;
         self.reserved = self.reserved.max(len);
         if len > self.len {
             self.change_len(len);
@@ -118,6 +130,7 @@ impl Content {
     }
 
     pub(super) fn set_len(&mut self, len: u64) {
+        self.changes += 1;
         if len < self.len {
             self.reserved = self.reserved.min(len);
             // The cut bytes become zeros that are written like any others, so that they may come

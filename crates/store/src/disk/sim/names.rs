@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::content::Content;
 use super::{CrashKeep, Random};
-use crate::disk::Entry;
+use crate::disk::{Entry, Stamp};
 
 /// Absolute and relative paths start from the same root.
 const ROOT: u64 = 0;
@@ -32,6 +32,8 @@ pub(super) struct Names {
 struct Dir {
     visible: BTreeMap<String, Node>,
     durable: BTreeMap<String, Node>,
+    /// Changes so far.
+    changes: i64,
 }
 
 /// Atomic: a crash keeps all of it or nothing. Directory, name, what the name then stands for.
@@ -61,6 +63,14 @@ impl Names {
                 .clone();
         }
         Ok(node)
+    }
+
+    pub(super) fn stamp(&self, dir: u64) -> Stamp {
+        Stamp {
+            // Files have the other half of the numbers.
+            number: dir << 1,
+            changed: self.dirs[&dir].changes,
+        }
     }
 
     fn find_dir(&self, path: &Path) -> io::Result<u64> {
@@ -137,6 +147,7 @@ impl Names {
     fn change(&mut self, change: Change) {
         for (dir, name, node) in &change {
             let names = self.dirs.entry(*dir).or_default();
+            names.changes += 1;
             set(&mut names.visible, name, node);
         }
         self.pending.push(change);
