@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 #[cfg(test)]
 mod tests;
 
-/// See the module's first line. Waiters are woken in the order of the positions they wait for.
+/// See the module's first line. Those whose position was reached are woken in the order of their positions, but first
+/// those for whom little is to be done then.
 #[derive(Debug, Default)]
 pub struct Watermark {
     at: AtomicI64,
@@ -25,7 +26,13 @@ pub struct Watermark {
 struct Waiters {
     sealed: bool,
     next_id: u64,
-    wakers: BTreeMap<(i64, u64), Waker>,
+    wakers: BTreeMap<(i64, u64), Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    work: usize,
+    waker: Waker,
 }
 
 /// The watermark will never move again: an fsync failed.
@@ -49,9 +56,17 @@ impl Watermark {
     /// Completes when everything below `target` has been reached, or with an error once that can
     /// no longer happen. Dropping it leaves no trace.
     pub fn reached(&self, target: i64) -> Reached<'_> {
+        self.reached_for(target, 1)
+    }
+
+    /// The same; so many requests will be answered then.
+    pub fn reached_for(&self, target: i64, work: usize) -> Reached<'_> {
         Reached {
             watermark: self,
-            ticket: Ticket::new(target),
+            ticket: Ticket {
+                work,
+                ..Ticket::new(target)
+            },
         }
     }
 
@@ -70,9 +85,7 @@ impl Watermark {
         let released = mem::replace(&mut waiters.wakers, still);
         self.waiting.store(waiters.wakers.len(), Ordering::SeqCst);
         drop(waiters);
-        for waker in released.into_values() {
-            waker.wake();
-        }
+        wake_all(released);
     }
 
     /// Nothing beyond the present position will ever be reached; those who wait for it are told.
@@ -82,9 +95,15 @@ impl Watermark {
         let released = mem::take(&mut waiters.wakers);
         self.waiting.store(0, Ordering::SeqCst);
         drop(waiters);
-        for waker in released.into_values() {
-            waker.wake();
-        }
+        wake_all(released);
+    }
+}
+
+fn wake_all(released: BTreeMap<(i64, u64), Waiter>) {
+    let mut released: Vec<Waiter> = released.into_values().collect();
+    released.sort_by_key(|waiter| waiter.work);
+    for waiter in released {
+        waiter.waker.wake();
     }
 }
 
@@ -92,12 +111,17 @@ impl Watermark {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     target: i64,
+    work: usize,
     id: Option<u64>,
 }
 
 impl Ticket {
     pub(crate) fn new(target: i64) -> Self {
-        Ticket { target, id: None }
+        Ticket {
+            target,
+            work: 1,
+            id: None,
+        }
     }
 
     pub(crate) fn poll(
@@ -118,9 +142,11 @@ impl Ticket {
             self.id = None;
             return Poll::Ready(Err(Sealed));
         }
-        waiters
-            .wakers
-            .insert((self.target, id), context.waker().clone());
+        let waiter = Waiter {
+            work: self.work,
+            waker: context.waker().clone(),
+        };
+        waiters.wakers.insert((self.target, id), waiter);
         watermark
             .waiting
             .store(waiters.wakers.len(), Ordering::SeqCst);

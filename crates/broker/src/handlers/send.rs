@@ -516,7 +516,8 @@ impl Stored {
     }
 
     async fn await_flush(self, store: &Store, timeout: Duration) {
-        let durable = store.durable().reached(self.appended.end.0);
+        let (end, sends) = (self.appended.end.0, self.waiting.len());
+        let durable = store.durable().reached_for(end, sends);
         match tokio::time::timeout(timeout, durable).await {
             Ok(Ok(())) => self.answer(response::SUCCESS),
             Ok(Err(sealed)) => {

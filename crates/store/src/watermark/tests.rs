@@ -114,3 +114,33 @@ fn no_wake_up_is_lost_between_threads() {
     });
     thread.join().unwrap();
 }
+
+/// Who sends one message at a time does not wait until all those are answered who send hundreds.
+#[test]
+fn wakes_those_first_for_whom_little_is_to_be_done() {
+    struct Noted(i64, Arc<Mutex<Vec<i64>>>);
+    impl Wake for Noted {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().push(self.0);
+        }
+    }
+    let watermark = Watermark::default();
+    let woken = Arc::new(Mutex::new(Vec::new()));
+    let mut waiting: Vec<_> = [(10, 50), (20, 1), (30, 9), (40, 1), (50, 1)]
+        .into_iter()
+        .map(|(target, work)| {
+            let waker = Waker::from(Arc::new(Noted(target, woken.clone())));
+            let mut reached = Box::pin(watermark.reached_for(target, work));
+            let polled = reached.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            reached
+        })
+        .collect();
+    watermark.raise(40);
+    watermark.wake();
+    assert_eq!(*woken.lock(), [20, 40, 30, 10]);
+    waiting.truncate(4);
+    watermark.raise(50);
+    watermark.wake();
+    assert_eq!(woken.lock().len(), 4, "the last one has left");
+}
