@@ -14,6 +14,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::clock::monotonic;
+use crate::limits::{PORT_LOOK, PORT_WAIT};
+
 /// Why an address can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("can't listen on {addr}: {source}")]
@@ -58,7 +61,8 @@ pub enum ConnectError {
 pub struct Listener(TcpListener);
 
 /// Binds `addr` (port 0: any free port) with SO_REUSEADDR, so that a restart need not wait for old
-/// connections to time out. Needs a tokio runtime around it.
+/// connections to time out; and waits up to [`PORT_WAIT`] for a port that is in use: a process that was just killed has
+/// its ports until the system has cleared its memory, and we may be here sooner. Needs a tokio runtime around it.
 pub fn listen(addr: SocketAddr, backlog: u32) -> Result<Listener, BindError> {
     let open = || {
         let socket = if addr.is_ipv4() {
@@ -73,9 +77,19 @@ pub fn listen(addr: SocketAddr, backlog: u32) -> Result<Listener, BindError> {
         socket.bind(addr)?;
         socket.listen(backlog)
     };
-    open()
-        .map(Listener)
-        .map_err(|source| BindError { addr, source })
+    let until = monotonic() + PORT_WAIT;
+    loop {
+        match open() {
+            Err(source) if source.kind() == io::ErrorKind::AddrInUse && monotonic() < until => {
+                std::thread::sleep(PORT_LOOK);
+            }
+            bound => {
+                return bound
+                    .map(Listener)
+                    .map_err(|source| BindError { addr, source });
+            }
+        }
+    }
 }
 
 impl Listener {

@@ -124,6 +124,24 @@ async fn a_port_in_use_is_named() {
     server.stop().await;
 }
 
+/// As of a process that was just killed.
+#[tokio::test]
+async fn a_port_that_becomes_free_is_waited_for() {
+    let server = serve(Limits::default());
+    let addr = server.addr;
+    let binding = tokio::task::spawn_blocking({
+        let runtime = tokio::runtime::Handle::current();
+        move || {
+            let _inside = runtime.enter();
+            Server::bind(&[addr], Limits::default()).map(|bound| bound.local_addrs().to_vec())
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!binding.is_finished(), "somebody else has the port");
+    server.stop().await;
+    assert_eq!(binding.await.unwrap().unwrap(), [addr]);
+}
+
 #[tokio::test]
 async fn names_are_resolved() {
     let server = serve(Limits::default());
