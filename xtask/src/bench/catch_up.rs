@@ -1,7 +1,8 @@
 //! The suite `catch-up`: a consumer reads from the beginning what is not in memory any more, beside live traffic.
 //! The server is started anew and its files are put out of the page cache before each reading. Live traffic goes on for as
 //! long as the reading does, then as long on a server that nobody reads from, and then on one of an empty store while another
-//! Skylark on the machine serves the reading: that one has nothing to do with it but the machine.
+//! Skylark on the machine serves the reading: that one has nothing to do with it but the machine. Once more the clients that read
+//! give way to all others, as if they ran elsewhere: what they do themselves takes nothing from live traffic then.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -66,18 +67,29 @@ const BESIDE: [Figure; 4] = [
     micros("live beside the reading, p99.9", P999, &[]),
     micros("live beside the reading, max", "/latency_us/max", &[]),
 ];
+const BESIDE_POLITE: [Figure; 2] = [
+    micros("live beside clients that give way, p50", P50, &[]),
+    micros("live beside clients that give way, p99", P99, &[]),
+];
 const OTHER: [Figure; 1] = [micros(
     "live beside another broker's reading, p99",
     P99,
     &[],
 )];
 const BESIDE_TIMES: [Figure; 1] = [times("live p99, beside / alone", &[Need::AtMost(2.0)])];
+const BESIDE_POLITE_TIMES: [Figure; 1] = [times(
+    "live p99, beside clients that give way / alone",
+    &[Need::AtMost(2.0)],
+)];
 const OTHER_TIMES: [Figure; 1] = [times("live p99, beside another broker's / alone", &[])];
 const READING: [Figure; 1] = [reading("reading alone")];
 const READING_BESIDE: [Figure; 1] = [reading("reading beside live traffic")];
+const READING_POLITE: [Figure; 1] = [reading("reading of clients that give way")];
 const READING_OTHER: [Figure; 1] = [reading("another broker's reading")];
 const FROM_DISK: Figure = from_disk("reading alone, really from the disk");
 const FROM_DISK_BESIDE: Figure = from_disk("reading beside, really from the disk");
+const FROM_DISK_POLITE: Figure =
+    from_disk("reading of clients that give way, really from the disk");
 const FROM_DISK_OTHER: Figure = from_disk("another broker's, really from the disk");
 
 const fn times(name: &'static str, needs: &'static [Need]) -> Figure {
@@ -109,17 +121,21 @@ const fn from_disk(name: &'static str) -> Figure {
 
 /// Every row of the table in its order.
 fn figures() -> impl Iterator<Item = &'static Figure> {
-    const ALL: [&[Figure]; 11] = [
+    const ALL: [&[Figure]; 15] = [
         &ALONE,
         &BESIDE,
         &BESIDE_TIMES,
+        &BESIDE_POLITE,
+        &BESIDE_POLITE_TIMES,
         &OTHER,
         &OTHER_TIMES,
         &READING,
         &READING_BESIDE,
+        &READING_POLITE,
         &READING_OTHER,
         &[FROM_DISK],
         &[FROM_DISK_BESIDE],
+        &[FROM_DISK_POLITE],
         &[FROM_DISK_OTHER],
     ];
     ALL.into_iter().flatten()
@@ -173,6 +189,13 @@ struct Suite {
     samples: Samples,
 }
 
+/// Those that read.
+#[derive(Clone, Copy)]
+enum Clients {
+    Usual,
+    GiveWay,
+}
+
 /// A reading that goes on.
 struct Reading {
     load: RunningLoad,
@@ -208,17 +231,16 @@ impl Suite {
 
     fn round(&mut self, system: System, home: &Path) -> Result<()> {
         let server = self.start_cold(system, home)?;
-        let reading = self.read(&server)?;
+        let reading = self.read(&server, Clients::Usual)?;
         self.ended(system, &server, reading, &READING, &FROM_DISK)?;
         server.stop()?;
 
-        let server = self.start_cold(system, home)?;
-        self.warm(system, &server)?;
-        let reading = self.read(&server)?;
-        let (beside, reading) = self.beside(&server, reading)?;
-        self.ended(system, &server, reading, &READING_BESIDE, &FROM_DISK_BESIDE)?;
+        let (clients, rate, from_disk) = (Clients::Usual, &READING_BESIDE, &FROM_DISK_BESIDE);
+        let beside = self.live_beside(system, home, clients, rate, from_disk)?;
         self.samples.take(system, &BESIDE, &beside)?;
-        server.stop()?;
+        let (clients, rate, from_disk) = (Clients::GiveWay, &READING_POLITE, &FROM_DISK_POLITE);
+        let polite = self.live_beside(system, home, clients, rate, from_disk)?;
+        self.samples.take(system, &BESIDE_POLITE, &polite)?;
 
         let server = self.start_cold(system, home)?;
         self.warm(system, &server)?;
@@ -226,12 +248,32 @@ impl Suite {
         let alone = self.live(&server, &["--seconds", &as_long])?;
         let alone = alone.try_report(&server)?;
         self.samples.take(system, &ALONE, &alone)?;
-        add_ratio(&mut self.samples, system, &BESIDE_TIMES, &beside, &alone)?;
+        for (times, live) in [(&BESIDE_TIMES, &beside), (&BESIDE_POLITE_TIMES, &polite)] {
+            add_ratio(&mut self.samples, system, times, live, &alone)?;
+        }
         server.stop()?;
         if system == System::Skylark {
             self.beside_another(home, &alone)?;
         }
         Ok(())
+    }
+
+    /// Live traffic beside a reading from the same server.
+    fn live_beside(
+        &mut self,
+        system: System,
+        home: &Path,
+        clients: Clients,
+        rate: &[Figure],
+        from_disk: &Figure,
+    ) -> Result<Report> {
+        let server = self.start_cold(system, home)?;
+        self.warm(system, &server)?;
+        let reading = self.read(&server, clients)?;
+        let (live, reading) = self.beside(&server, reading)?;
+        self.ended(system, &server, reading, rate, from_disk)?;
+        server.stop()?;
+        Ok(live)
     }
 
     /// What the machine allows a broker that has nothing to do with the reading.
@@ -241,7 +283,7 @@ impl Suite {
         let server = Server::start(&self.programs, system, &own, false)?;
         self.warm(system, &server)?;
         let other = self.start_cold(system, home)?;
-        let reading = self.read(&other)?;
+        let reading = self.read(&other, Clients::Usual)?;
         let (live, reading) = self.beside(&server, reading)?;
         self.ended(system, &other, reading, &READING_OTHER, &FROM_DISK_OTHER)?;
         self.samples.take(system, &OTHER, &live)?;
@@ -273,13 +315,16 @@ impl Suite {
         self.programs.start_load(server, &load)
     }
 
-    fn read(&self, server: &Server) -> Result<Reading> {
+    fn read(&self, server: &Server, clients: Clients) -> Result<Reading> {
         let load = ["consume", "--topic", COLD, "--messages", &self.messages];
         let broker = server.broker_id();
         Ok(Reading {
             broker,
             bytes_before: read_bytes(broker)?,
-            load: self.programs.start_load(server, &load)?,
+            load: match clients {
+                Clients::Usual => self.programs.start_load(server, &load)?,
+                Clients::GiveWay => self.programs.start_load_that_gives_way(server, &load)?,
+            },
         })
     }
 
