@@ -39,11 +39,12 @@ pub(crate) fn line(command: &Command) -> String {
     line
 }
 
-/// Runs it with our output; nothing to read from.
+/// Runs it; nothing to read from. What it says goes to standard error: standard output is for results (`bench --json`).
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    println!("$ {}", line(command));
+    eprintln!("$ {}", line(command));
     let status = command
         .stdin(Stdio::null())
+        .stdout(std::io::stderr())
         .status()
         .with_context(|| format!("can't run `{}`", line(command)))?;
     if !status.success() {
