@@ -217,7 +217,7 @@ impl CommitLog {
 
     /// Up to `len` bytes from a place on, as far as its file goes.
     pub(crate) fn read_at(&self, at: i64, len: usize, wait: Wait) -> io::Result<Bytes> {
-        let mut bytes = vec![0; len];
+        let mut bytes = vec![0; len.min(self.file_bytes as usize)];
         let filled = self.read_into(at, &mut bytes, wait)?;
         bytes.truncate(filled);
         Ok(bytes.into())

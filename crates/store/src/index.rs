@@ -229,9 +229,12 @@ impl Index {
         let last_name = state.files.last().map_or(0, |file| file.name);
         let name = now.digits().max(last_name + 1);
         let before = state.header().unwrap_or_default();
-        let slots = state.slots.take();
-        let create = || Active::create(&self.disk, &self.dir, name, self.layout, before, slots);
-        state.active = Some(MutexGuard::unlocked(state, create)?);
+        let mut spare = state.slots.take();
+        let created = MutexGuard::unlocked(state, || {
+            Active::create(&self.disk, &self.dir, name, self.layout, before, &mut spare)
+        });
+        state.slots = spare;
+        state.active = Some(created?);
         Ok(())
     }
 
@@ -252,13 +255,9 @@ impl Index {
         drop(state);
         self.sync(&file)?;
         file.write_all_at(&header.encode(), 0)?;
-        // It may have become full meanwhile, and another one taken its place.
-        let mut state = self.state.lock();
-        if let Some(active) = state
-            .active
-            .as_mut()
-            .filter(|it| Arc::ptr_eq(&it.handle, &file))
-        {
+        // If it has become full meanwhile, its end sees to all of it; and no other takes its place before, for which
+        // the sealer is needed.
+        if let Some(active) = self.state.lock().active.as_mut() {
             active.flushed = header;
         }
         Ok(())

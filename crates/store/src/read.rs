@@ -87,7 +87,7 @@ pub enum ReadStatus {
 }
 
 /// Messages of a queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Read {
     /// See there.
     pub status: ReadStatus,

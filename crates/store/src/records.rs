@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::record::SIZE_MIN;
 
 /// Whole records, one behind the other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Records {
     pieces: Vec<Bytes>,
     len: usize,

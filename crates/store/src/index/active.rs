@@ -47,7 +47,7 @@ impl Active {
         name: u64,
         layout: Layout,
         before: Header,
-        slots: Option<Vec<u32>>,
+        spare: &mut Option<Vec<u32>>,
     ) -> io::Result<Active> {
         let path = dir.join(format!("{name:017}"));
         let handle = disk.open_write(&path)?;
@@ -56,7 +56,7 @@ impl Active {
         handle.write_all_at(&header.encode(), 0)?;
         handle.sync_data()?;
         disk.sync_dir(dir)?;
-        let slots = match slots {
+        let slots = match spare.take() {
             Some(mut slots) => {
                 slots.fill(0);
                 slots

@@ -69,6 +69,7 @@ impl Window {
             self.buffer = BUFFER.take();
         }
         if self.buffer.len() < span {
+            self.buffer.reserve_exact(span - self.buffer.len());
             self.buffer.resize(span, 0);
         }
         self.filled = log.read_into(self.start, &mut self.buffer[..span], wait)?;
@@ -128,9 +129,16 @@ impl Window {
     }
 
     fn end_copies(&mut self) {
-        if !self.copies.is_empty() {
-            self.records.push(self.copies.split().freeze());
+        if self.copies.is_empty() {
+            return;
         }
+        let copies = self.copies.split();
+        // Less was wanted than there was room made for.
+        let is_little = copies.len() * 8 < self.wanted.min(limits::SLICED_BYTES_MAX);
+        self.records.push(match is_little {
+            true => Bytes::copy_from_slice(&copies),
+            false => copies.freeze(),
+        });
     }
 
     /// All that was given.
