@@ -109,7 +109,7 @@ pub(crate) const TICK: Duration = Duration::from_secs(1);
 pub(crate) const LINGER: Duration = Duration::from_millis(500);
 /// Lines about closed connections per second; the rest is counted.
 pub(crate) const LOGGED_CLOSES_MAX: u32 = 10;
-/// How long a port that is in use is waited for at the start.
-pub(crate) const PORT_WAIT: Duration = Duration::from_secs(1);
-/// How often it is tried meanwhile.
-pub(crate) const PORT_LOOK: Duration = Duration::from_millis(10);
+/// How often a port that is in use is tried again at the start.
+pub(crate) const PORT_TRIES: usize = 100;
+/// How long after the last time.
+pub(crate) const PORT_WAIT: Duration = Duration::from_millis(10);

@@ -14,8 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::clock::monotonic;
-use crate::limits::{PORT_LOOK, PORT_WAIT};
+use crate::limits::{PORT_TRIES, PORT_WAIT};
 
 /// Why an address can't be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +60,7 @@ pub enum ConnectError {
 pub struct Listener(TcpListener);
 
 /// Binds `addr` (port 0: any free port) with SO_REUSEADDR, so that a restart need not wait for old
-/// connections to time out; and waits up to [`PORT_WAIT`] for a port that is in use: a process that was just killed has
+/// connections to time out; and waits for a port that is in use, up to a second: a process that was just killed has
 /// its ports until the system has cleared its memory, and we may be here sooner. Needs a tokio runtime around it.
 pub fn listen(addr: SocketAddr, backlog: u32) -> Result<Listener, BindError> {
     let open = || {
@@ -77,19 +76,17 @@ pub fn listen(addr: SocketAddr, backlog: u32) -> Result<Listener, BindError> {
         socket.bind(addr)?;
         socket.listen(backlog)
     };
-    let until = monotonic() + PORT_WAIT;
-    loop {
-        match open() {
-            Err(source) if source.kind() == io::ErrorKind::AddrInUse && monotonic() < until => {
-                std::thread::sleep(PORT_LOOK);
-            }
-            bound => {
-                return bound
-                    .map(Listener)
-                    .map_err(|source| BindError { addr, source });
-            }
+    let mut bound = open();
+    for _ in 0..PORT_TRIES {
+        if !matches!(&bound, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+            break;
         }
+        std::thread::sleep(PORT_WAIT);
+        bound = open();
     }
+    bound
+        .map(Listener)
+        .map_err(|source| BindError { addr, source })
 }
 
 impl Listener {

@@ -1,8 +1,8 @@
 //! The suite `catch-up`: a consumer reads from the beginning what is not in memory any more, beside live traffic.
 //! The server is started anew and its files are put out of the page cache before each reading. Live traffic goes on for as
 //! long as the reading does, then as long on a server that nobody reads from, and then on one of an empty store while another
-//! Skylark on the machine serves the reading: that one has nothing to do with it but the machine. Once more the clients that read
-//! give way to all others, as if they ran elsewhere: what they do themselves takes nothing from live traffic then.
+//! Skylark on the machine serves the reading: that one has nothing to do with it but the machine. Once more the reading has
+//! a rate, at which it leaves some of the processors.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -25,6 +25,9 @@ const BYTES: u64 = 5 * GIB;
 /// A message of 1 KiB takes so much of the log.
 const RECORD_BYTES: u64 = 1264;
 const SIZE: &str = "1024";
+/// Messages a second of a reading with a rate: about what 1 Gbit/s brings.
+const PACE: &str = "100000";
+const NO_PACE: &str = "0";
 /// Live messages a second, to pulls that wait.
 const LIVE_RATE: &str = "5000";
 const COLD: &str = "Cold";
@@ -67,9 +70,9 @@ const BESIDE: [Figure; 4] = [
     micros("live beside the reading, p99.9", P999, &[]),
     micros("live beside the reading, max", "/latency_us/max", &[]),
 ];
-const BESIDE_POLITE: [Figure; 2] = [
-    micros("live beside clients that give way, p50", P50, &[]),
-    micros("live beside clients that give way, p99", P99, &[]),
+const BESIDE_PACED: [Figure; 2] = [
+    micros("live beside a reading of 100,000/s, p50", P50, &[]),
+    micros("live beside a reading of 100,000/s, p99", P99, &[]),
 ];
 const OTHER: [Figure; 1] = [micros(
     "live beside another broker's reading, p99",
@@ -77,19 +80,18 @@ const OTHER: [Figure; 1] = [micros(
     &[],
 )];
 const BESIDE_TIMES: [Figure; 1] = [times("live p99, beside / alone", &[Need::AtMost(2.0)])];
-const BESIDE_POLITE_TIMES: [Figure; 1] = [times(
-    "live p99, beside clients that give way / alone",
+const BESIDE_PACED_TIMES: [Figure; 1] = [times(
+    "live p99, beside a reading of 100,000/s / alone",
     &[Need::AtMost(2.0)],
 )];
 const OTHER_TIMES: [Figure; 1] = [times("live p99, beside another broker's / alone", &[])];
 const READING: [Figure; 1] = [reading("reading alone")];
 const READING_BESIDE: [Figure; 1] = [reading("reading beside live traffic")];
-const READING_POLITE: [Figure; 1] = [reading("reading of clients that give way")];
+const READING_PACED: [Figure; 1] = [reading("reading of 100,000/s")];
 const READING_OTHER: [Figure; 1] = [reading("another broker's reading")];
 const FROM_DISK: Figure = from_disk("reading alone, really from the disk");
 const FROM_DISK_BESIDE: Figure = from_disk("reading beside, really from the disk");
-const FROM_DISK_POLITE: Figure =
-    from_disk("reading of clients that give way, really from the disk");
+const FROM_DISK_PACED: Figure = from_disk("reading of 100,000/s, really from the disk");
 const FROM_DISK_OTHER: Figure = from_disk("another broker's, really from the disk");
 
 const fn times(name: &'static str, needs: &'static [Need]) -> Figure {
@@ -125,17 +127,17 @@ fn figures() -> impl Iterator<Item = &'static Figure> {
         &ALONE,
         &BESIDE,
         &BESIDE_TIMES,
-        &BESIDE_POLITE,
-        &BESIDE_POLITE_TIMES,
+        &BESIDE_PACED,
+        &BESIDE_PACED_TIMES,
         &OTHER,
         &OTHER_TIMES,
         &READING,
         &READING_BESIDE,
-        &READING_POLITE,
+        &READING_PACED,
         &READING_OTHER,
         &[FROM_DISK],
         &[FROM_DISK_BESIDE],
-        &[FROM_DISK_POLITE],
+        &[FROM_DISK_PACED],
         &[FROM_DISK_OTHER],
     ];
     ALL.into_iter().flatten()
@@ -189,13 +191,6 @@ struct Suite {
     samples: Samples,
 }
 
-/// Those that read.
-#[derive(Clone, Copy)]
-enum Clients {
-    Usual,
-    GiveWay,
-}
-
 /// A reading that goes on.
 struct Reading {
     load: RunningLoad,
@@ -231,16 +226,16 @@ impl Suite {
 
     fn round(&mut self, system: System, home: &Path) -> Result<()> {
         let server = self.start_cold(system, home)?;
-        let reading = self.read(&server, Clients::Usual)?;
+        let reading = self.read(&server, NO_PACE)?;
         self.ended(system, &server, reading, &READING, &FROM_DISK)?;
         server.stop()?;
 
-        let (clients, rate, from_disk) = (Clients::Usual, &READING_BESIDE, &FROM_DISK_BESIDE);
-        let beside = self.live_beside(system, home, clients, rate, from_disk)?;
+        let (took, from_disk) = (&READING_BESIDE, &FROM_DISK_BESIDE);
+        let beside = self.live_beside(system, home, NO_PACE, took, from_disk)?;
         self.samples.take(system, &BESIDE, &beside)?;
-        let (clients, rate, from_disk) = (Clients::GiveWay, &READING_POLITE, &FROM_DISK_POLITE);
-        let polite = self.live_beside(system, home, clients, rate, from_disk)?;
-        self.samples.take(system, &BESIDE_POLITE, &polite)?;
+        let (took, from_disk) = (&READING_PACED, &FROM_DISK_PACED);
+        let paced = self.live_beside(system, home, PACE, took, from_disk)?;
+        self.samples.take(system, &BESIDE_PACED, &paced)?;
 
         let server = self.start_cold(system, home)?;
         self.warm(system, &server)?;
@@ -248,7 +243,7 @@ impl Suite {
         let alone = self.live(&server, &["--seconds", &as_long])?;
         let alone = alone.try_report(&server)?;
         self.samples.take(system, &ALONE, &alone)?;
-        for (times, live) in [(&BESIDE_TIMES, &beside), (&BESIDE_POLITE_TIMES, &polite)] {
+        for (times, live) in [(&BESIDE_TIMES, &beside), (&BESIDE_PACED_TIMES, &paced)] {
             add_ratio(&mut self.samples, system, times, live, &alone)?;
         }
         server.stop()?;
@@ -263,15 +258,15 @@ impl Suite {
         &mut self,
         system: System,
         home: &Path,
-        clients: Clients,
-        rate: &[Figure],
+        rate: &str,
+        took: &[Figure],
         from_disk: &Figure,
     ) -> Result<Report> {
         let server = self.start_cold(system, home)?;
         self.warm(system, &server)?;
-        let reading = self.read(&server, clients)?;
+        let reading = self.read(&server, rate)?;
         let (live, reading) = self.beside(&server, reading)?;
-        self.ended(system, &server, reading, rate, from_disk)?;
+        self.ended(system, &server, reading, took, from_disk)?;
         server.stop()?;
         Ok(live)
     }
@@ -283,7 +278,7 @@ impl Suite {
         let server = Server::start(&self.programs, system, &own, false)?;
         self.warm(system, &server)?;
         let other = self.start_cold(system, home)?;
-        let reading = self.read(&other, Clients::Usual)?;
+        let reading = self.read(&other, NO_PACE)?;
         let (live, reading) = self.beside(&server, reading)?;
         self.ended(system, &other, reading, &READING_OTHER, &FROM_DISK_OTHER)?;
         self.samples.take(system, &OTHER, &live)?;
@@ -315,16 +310,14 @@ impl Suite {
         self.programs.start_load(server, &load)
     }
 
-    fn read(&self, server: &Server, clients: Clients) -> Result<Reading> {
-        let load = ["consume", "--topic", COLD, "--messages", &self.messages];
+    fn read(&self, server: &Server, rate: &str) -> Result<Reading> {
+        let load = ["consume", "--topic", COLD, "--rate", rate];
+        let load = [&load[..], &["--messages", &self.messages]].concat();
         let broker = server.broker_id();
         Ok(Reading {
             broker,
             bytes_before: read_bytes(broker)?,
-            load: match clients {
-                Clients::Usual => self.programs.start_load(server, &load)?,
-                Clients::GiveWay => self.programs.start_load_that_gives_way(server, &load)?,
-            },
+            load: self.programs.start_load(server, &load)?,
         })
     }
 

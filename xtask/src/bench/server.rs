@@ -52,26 +52,7 @@ impl Programs {
 
     /// Starts `skylark bench` with these arguments on a server. Its input ends when the load is dropped or asked for its report.
     pub(super) fn start_load(&self, server: &Server, arguments: &[&str]) -> Result<RunningLoad> {
-        self.start_load_as(Command::new(&self.skylark), server, arguments)
-    }
-
-    /// The same, of a load that takes only what the others leave it of the processors.
-    pub(super) fn start_load_that_gives_way(
-        &self,
-        server: &Server,
-        arguments: &[&str],
-    ) -> Result<RunningLoad> {
-        let mut command = Command::new("nice");
-        command.args(["-n", "19"]).arg(&self.skylark);
-        self.start_load_as(command, server, arguments)
-    }
-
-    fn start_load_as(
-        &self,
-        mut command: Command,
-        server: &Server,
-        arguments: &[&str],
-    ) -> Result<RunningLoad> {
+        let mut command = Command::new(&self.skylark);
         command.arg("bench").args(arguments).args([
             "--json",
             "--broker",

@@ -31,6 +31,9 @@ pub(super) struct Consume {
     /// Connections that share the queues
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
+    /// Messages a second over all connections; 0: as many as the broker gives
+    #[arg(long, default_value_t = 0)]
+    rate: u64,
     /// Messages to have in the topic: what is missing is sent before [default: --messages, or 200000, and nothing is sent
     /// into a topic given by --topic]
     #[arg(long, value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
@@ -59,6 +62,7 @@ impl Consume {
             hold: false,
             sub_version: Clock::System.now_ms(),
         };
+        let rate_each = (self.rate > 0).then(|| self.rate as f64 / f64::from(connections));
         let mut connected = Vec::new();
         for readers in shares {
             connected.push((target.connect()?, readers));
@@ -66,7 +70,7 @@ impl Consume {
         let span = self.length.span(monotonic());
         let workers = connected.into_iter().map(|(connection, readers)| {
             let (puller, live) = (&puller, &live);
-            move || pull::read(connection, readers, puller, span, live)
+            move || pull::read(connection, readers, puller, span, rate_each, live)
         });
         let tally = drive(&live, self.length.warm_up(), workers.collect())?;
         let run = Run {
@@ -74,7 +78,7 @@ impl Consume {
             connections,
             in_flight: usize::from(target.queues.div_ceil(connections)),
             batch: 1,
-            rate: 0,
+            rate: self.rate,
             seconds: span.length(&tally),
         };
         Ok(run.report(&target, tally))

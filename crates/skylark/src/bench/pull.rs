@@ -1,5 +1,7 @@
 //! Pulls what is there, over and over, as many at a time as Java clients ask for; and pulls that wait for what comes.
 
+use std::time::Duration;
+
 use anyhow::bail;
 use bytes::BytesMut;
 use protocol::QueueOffset;
@@ -125,14 +127,17 @@ pub(super) fn records(body: &[u8]) -> impl Iterator<Item = anyhow::Result<Outlin
 }
 
 /// Pulls all queues at once, one request under way for each, from their first message to their last: once, or over and
-/// over until the span ends.
+/// over until the span ends; no faster than `rate` messages a second, if there is one.
 pub(super) fn read(
     mut connection: Connection,
     mut readers: Vec<Reader>,
     puller: &Puller<'_>,
     span: Span,
+    rate: Option<f64>,
     live: &Live,
 ) -> anyhow::Result<Tally> {
+    let begun = monotonic();
+    let mut read_in_all = 0;
     let mut tally = Tally::new()?;
     let mut out = BytesMut::new();
     for (place, reader) in readers.iter().enumerate() {
@@ -158,6 +163,7 @@ pub(super) fn read(
                     reader.next = next;
                     let (messages, bytes) = count(reply.body)?;
                     read += messages;
+                    read_in_all += messages;
                     if span.counts(now) {
                         tally.messages += messages;
                         tally.bytes += bytes;
@@ -180,8 +186,12 @@ pub(super) fn read(
                 reader.next = reader.first;
             }
             if reader.next < reader.end && !span.is_over(now) && !live.stopped() {
+                if let Some(rate) = rate {
+                    let due = begun + Duration::from_secs_f64(read_in_all as f64 / rate);
+                    std::thread::sleep(due - monotonic());
+                }
                 puller.put(&mut out, place, reader)?;
-                sent_at[place] = now;
+                sent_at[place] = if rate.is_some() { monotonic() } else { now };
             } else {
                 under_way -= 1;
             }

@@ -56,7 +56,15 @@ fn read_from(answers: &[(i32, i64)]) -> Vec<(i32, String)> {
         counted_from: monotonic(),
         until: None,
     };
-    let tally = read(connection, vec![reader], &puller, span, &Live::default()).unwrap();
+    let tally = read(
+        connection,
+        vec![reader],
+        &puller,
+        span,
+        None,
+        &Live::default(),
+    )
+    .unwrap();
     let errors = tally.errors.into_iter();
     errors
         .map(|(code, failures)| (code, failures.remark))
