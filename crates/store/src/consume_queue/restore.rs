@@ -239,6 +239,9 @@ impl QueueFiles {
         let Some(entry) = self.entry(queue, at)? else {
             return Ok(Some(false));
         };
+        if !entry.is_valid() {
+            return Ok(Some(false));
+        }
         if entry.is_filler() || entry.log_offset.0 < log.min() {
             return Ok(Some(true));
         }

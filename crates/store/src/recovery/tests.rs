@@ -785,3 +785,36 @@ fn a_checkpoint_vouches_for_queues_on_another_file_system() {
         assert_queues_agree_with_log(&store);
     }
 }
+
+/// What no queue entry can say is not followed into the log, whatever it asks for.
+#[test]
+fn an_entry_with_a_negative_size_names_no_record() {
+    for count in 2..24 {
+        let disk = SimDisk::new(1);
+        let store = open(&disk, config());
+        let mut last = 0;
+        for number in 0..count {
+            let appended = append(&store, &[Message::new("A", 0, [number])], 1);
+            last = appended.entries[0].0.0;
+        }
+        append(&store, &[Message::new("B", 0, "follows")], 1);
+        store.close().unwrap();
+        drop(store);
+        let files = Disk::Sim(disk.clone());
+        let flip = |path: PathBuf, at: u64, bit: u8| {
+            let file = files.open_existing(&path).unwrap();
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at, Wait::ForDisk).unwrap();
+            file.write_all_at(&[byte[0] ^ bit], at).unwrap();
+        };
+        // Its record is none, so that the entry before it is asked.
+        let start = last - last % LOG_FILE_BYTES as i64;
+        flip(log_file(start as u64), (last - start) as u64 + 4, 1);
+        let at = (u64::from(count) - 2) * 20 + 8;
+        let start = at - at % QUEUE_FILE_BYTES;
+        flip(queue_file("A/0", start), at - start, 0x80);
+        let store = open(&disk, config());
+        let expected: Vec<_> = (0..count - 1).map(|number| vec![number]).collect();
+        assert_eq!(bodies(&store, "A", 0), expected, "{count}");
+    }
+}
