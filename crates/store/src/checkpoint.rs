@@ -32,7 +32,8 @@ mod tests;
 const FILE_BYTES: usize = 4096;
 const JAVA_BYTES: usize = 40;
 const EXTRA_MAGIC: [u8; 4] = *b"SKYC";
-const EXTRA_BYTES: usize = 104;
+/// Those that say something.
+pub(crate) const EXTRA_BYTES: usize = 104;
 const SYNC_FLUSH: u32 = 1;
 const BOOT_KNOWN: u32 = 2;
 const CLOSED: u32 = 4;

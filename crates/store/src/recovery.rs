@@ -106,6 +106,19 @@ struct Scanned<'a> {
     deeper: Option<i64>,
 }
 
+impl<'a> Scanned<'a> {
+    fn new(scan: LogScan<'a>, start: i64) -> Self {
+        Scanned {
+            scan,
+            end: start,
+            last_ms: 0,
+            bad: Vec::new(),
+            refused: false,
+            deeper: None,
+        }
+    }
+}
+
 impl Ground<'_> {
     pub(crate) fn recover(&self) -> Result<Recovered, OpenError> {
         let log_min = self.log.min();
@@ -200,26 +213,27 @@ impl Ground<'_> {
         })
     }
 
-    /// Goes by what the last close has noted. `None` if the log has more than it had then and that does not follow from it.
+    /// Goes by what the last close has noted. `None` if the log does not end where it did: the files will tell.
     fn by_ends(&self, ends: &Ends) -> io::Result<Option<Started<'_>>> {
         let extra = self.checkpoint.extra.as_ref();
         let Some(end) = extra.map(|extra| extra.queues_written.0) else {
             return Ok(None);
         };
-        if self.log.segment(end).is_none() {
+        let mut scan = LogScan::new(self.log, end);
+        let ended = matches!(scan.next()?, Step::End(at) if at.0 == end);
+        if !ended || self.log.segment(end).is_none() {
             return Ok(None);
         }
         for (topic, id, end) in ends.queues() {
-            let queue = self.table.find_or_create(topic, id);
-            end.set(&queue.map_err(io::Error::other)?);
+            if let Ok(queue) = self.table.find_or_create(topic, id) {
+                end.set(&queue);
+            }
         }
-        let scanned = self.scan(end)?;
-        let started = Started {
+        Ok(Some(Started {
             start: end,
             last: Vec::new(),
-            scanned,
-        };
-        Ok(Some(started).filter(|started| started.scanned.deeper.is_none()))
+            scanned: Scanned::new(scan, end),
+        }))
     }
 
     /// Whether queues have not what they had when the store was closed: files were lost since, and
@@ -340,14 +354,7 @@ impl Ground<'_> {
 
     fn scan(&self, start: i64) -> io::Result<Scanned<'_>> {
         let mut redispatch = Redispatch::new(self, start);
-        let mut scanned = Scanned {
-            scan: LogScan::new(self.log, start),
-            end: start,
-            last_ms: 0,
-            bad: Vec::new(),
-            refused: false,
-            deeper: None,
-        };
+        let mut scanned = Scanned::new(LogScan::new(self.log, start), start);
         loop {
             match scanned.scan.next()? {
                 Step::Record(outline) if self.is_torn(&outline) => {

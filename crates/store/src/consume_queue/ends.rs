@@ -15,21 +15,27 @@
 //! | 4 | CRC-32 of all before |
 //!
 //! A stamp is the inode's number and when it was last changed, ns (`ctime`). What is noted counts only while the checkpoint is
-//! the same byte for byte and every stamp too: then nobody has written, added or removed any of these files or directories since.
-//! Else the start reads the files, as it does after a crash.
+//! the same byte for byte and every stamp too: then nobody has added, removed or replaced a file since, nor written to one that has
+//! a stamp. Else the start reads the files, as it does after a crash. Not seen is what is written in place to an older file of a
+//! queue, and what is written within the same tick of the file system's clock as the last that the close did, some milliseconds: where
+//! a tick is a second nothing is noted.
+//!
+//! What was done by others while the store was open would be believed for ever, so the close looks for it: each queue must have the files
+//! that it is known to have, as long as they should be, and no queue or log file may have been added.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::ScopedJoinHandle;
 
 use bytes::Buf;
 
 use super::files::QueueFiles;
 use super::{ENTRY_BYTES, Queue, restore};
 use crate::Store;
-use crate::checkpoint::{Checkpoint, QueueTotals};
-use crate::config::{Config, file_name};
+use crate::checkpoint::{Checkpoint, EXTRA_BYTES, QueueTotals};
+use crate::config::{Config, file_name, file_start};
 use crate::disk::{Disk, Stamp};
 use crate::limits;
 
@@ -37,7 +43,6 @@ use crate::limits;
 mod tests;
 
 const MAGIC: [u8; 4] = *b"SKYE";
-const CHECKPOINT_BYTES: usize = 104;
 
 /// What the file says.
 #[derive(Debug)]
@@ -78,17 +83,18 @@ struct Files {
     last: Stamp,
 }
 
-/// Beside the checkpoint.
+/// Beside the checkpoint, which may be in one directory with that of another store.
 pub(crate) fn path(config: &Config) -> PathBuf {
-    config.checkpoint_path.with_file_name("queueends")
+    let mut path = config.checkpoint_path.as_os_str().to_owned();
+    path.push("-queueends");
+    path.into()
 }
 
 /// Once files may change. It would not be believed any more; but it need not lie there. Durable once the directory is synced.
 pub(crate) fn remove(config: &Config, disk: &Disk) -> io::Result<()> {
-    let path = path(config);
-    match disk.exists(&path) {
-        true => disk.remove_file(&path),
-        false => Ok(()),
+    match disk.remove_file(&path(config)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
@@ -103,6 +109,11 @@ impl Store {
         if ends.totals() != closed || self.queues.expire_failed.load(Ordering::Relaxed) {
             return Err(io::Error::other("queues are not as their files are"));
         }
+        if ends.is_coarse() {
+            return Err(io::Error::other(
+                "the file system's times are whole seconds",
+            ));
+        }
         let path = path(&self.config);
         let file = self.disk.open_write(&path)?;
         file.set_len(0)?;
@@ -113,23 +124,35 @@ impl Store {
 
     fn ends(&self, checkpoint: &Checkpoint, last_ms: i64) -> io::Result<Ends> {
         let (config, disk) = (&self.config, &self.disk);
-        let log_files = self.log.segments();
-        let log_files = log_files.iter().map(|file| {
+        // A directory's stamp comes first: what changes after it was listed makes it another.
+        let log_dir = disk.stamp(&config.commit_log_dir)?;
+        let queue_dir = disk.stamp(&config.queue_dir)?;
+        let segments = self.log.segments();
+        let starts = segments.iter().map(|file| file.start);
+        check_files(disk, &config.commit_log_dir, starts, config.log_file_bytes)?;
+        let log_files = segments.iter().map(|file| {
             let stamp = disk.stamp(&file.path)?;
             Ok((file.start, stamp))
         });
         let mut dirs = disk.list(&config.queue_dir)?;
         dirs.retain(|entry| entry.is_dir);
         let topics = for_each(&dirs, |entry| {
-            let dir = config.queue_dir.join(&entry.name);
+            let path = config.queue_dir.join(&entry.name);
+            let dir = disk.stamp(&path)?;
             let queues = self.table.of_topic(&entry.name).into_iter();
-            let ends = queues.map(|queue| self.queues.end(disk, &dir, &queue));
+            let ends = queues.map(|queue| self.queues.end(disk, &path, &queue));
+            let queues: Vec<_> = ends
+                .filter_map(Result::transpose)
+                .collect::<io::Result<_>>()?;
+            let there = disk.list(&path)?.into_iter();
+            let ids = there.filter_map(|entry| entry.name.parse().ok());
+            if ids.filter(|id: &i32| *id >= 0).count() != queues.len() {
+                return Err(is_another(&path));
+            }
             Ok(Topic {
                 name: entry.name.clone(),
-                dir: disk.stamp(&dir)?,
-                queues: ends
-                    .filter_map(Result::transpose)
-                    .collect::<io::Result<_>>()?,
+                dir,
+                queues,
             })
         });
         Ok(Ends {
@@ -137,9 +160,9 @@ impl Store {
             log_file_bytes: config.log_file_bytes,
             queue_file_bytes: config.queue_file_bytes,
             last_ms,
-            log_dir: disk.stamp(&config.commit_log_dir)?,
+            log_dir,
             log_files: log_files.collect::<io::Result<_>>()?,
-            queue_dir: disk.stamp(&config.queue_dir)?,
+            queue_dir,
             topics: topics?,
         })
     }
@@ -167,13 +190,26 @@ impl QueueFiles {
             let message = format!("{}: not all entries are in the files", dir.display());
             return Err(io::Error::other(message));
         }
+        let file_bytes = self.file_bytes as u64;
+        // Nearly all queues have one file, and to list 100,000 directories takes long.
+        if next == 0 || files.start != last {
+            let starts = files.clone().step_by(self.file_bytes as usize);
+            check_files(disk, &dir, starts, file_bytes)?;
+        }
         let files = match next {
             0 => None,
-            _ => Some(Files {
-                min: queue.min().0,
-                start: files.start,
-                last: disk.stamp(&dir.join(file_name(last)))?,
-            }),
+            _ => {
+                let path = dir.join(file_name(last));
+                let (stamp, len) = (disk.stamp(&path)?, disk.len(&path)?);
+                if len != file_bytes || !self.has_last(queue, last)? {
+                    return Err(is_another(&path));
+                }
+                Some(Files {
+                    min: queue.min().0,
+                    start: files.start,
+                    last: stamp,
+                })
+            }
         };
         Ok(Some(End {
             id,
@@ -182,6 +218,36 @@ impl QueueFiles {
             files,
         }))
     }
+
+    /// Whether the last entry is in the file that has the name now: while the one that was given it was open, another may have been
+    /// put in its place. No queue but those with an open file is read for it.
+    fn has_last(&self, queue: &Queue, last: i64) -> io::Result<bool> {
+        if !self.is_open(queue, last) {
+            return Ok(true);
+        }
+        self.forget(queue, last);
+        let entry = self.entry(queue, queue.next() - 1)?;
+        Ok(entry.is_some_and(|entry| entry.is_valid()))
+    }
+}
+
+/// Wants exactly these files in a directory.
+fn check_files(
+    disk: &Disk,
+    dir: &Path,
+    starts: impl Iterator<Item = i64>,
+    file_bytes: u64,
+) -> io::Result<()> {
+    let there = disk.list(dir)?.into_iter().filter(|entry| !entry.is_dir);
+    let there = there.filter_map(|entry| Some((file_start(&entry.name)?, entry.len)));
+    match there.eq(starts.map(|start| (start, file_bytes))) {
+        true => Ok(()),
+        false => Err(is_another(dir)),
+    }
+}
+
+fn is_another(path: &Path) -> io::Error {
+    io::Error::other(format!("{}: not as the store has left it", path.display()))
 }
 
 /// Where the file starts that has the last entry of a queue.
@@ -269,6 +335,14 @@ impl Ends {
         self.queue_file_bytes as i64
     }
 
+    /// A write that soon follows the close would leave the stamps as they are.
+    fn is_coarse(&self) -> bool {
+        let queues = self.topics.iter().flat_map(|topic| &topic.queues);
+        let files = queues.filter_map(|queue| Some(queue.files.as_ref()?.last));
+        let mut stamps = self.log_files.iter().map(|file| file.1).chain(files);
+        stamps.all(|stamp| stamp.changed % 1_000_000_000 == 0)
+    }
+
     fn totals(&self) -> QueueTotals {
         let queues = self.topics.iter().flat_map(|topic| &topic.queues);
         queues
@@ -329,7 +403,7 @@ impl Ends {
             return None;
         }
         let body = &mut body;
-        let checkpoint = body.split_off(..CHECKPOINT_BYTES)?.to_vec();
+        let checkpoint = body.split_off(..EXTRA_BYTES)?.to_vec();
         let log_file_bytes = body.try_get_u64().ok()?;
         let queue_file_bytes = body.try_get_u64().ok()?;
         let last_ms = body.try_get_i64().ok()?;
@@ -424,12 +498,19 @@ fn for_each<T: Sync, R: Send>(
     let some = |some: &[T]| some.iter().map(ask).collect::<io::Result<Vec<R>>>();
     let some = &some;
     std::thread::scope(|scope| {
-        let threads = all.chunks(few).map(|part| scope.spawn(move || some(part)));
+        let threads = all.chunks(few).map(|part| {
+            let thread = std::thread::Builder::new().spawn_scoped(scope, move || some(part));
+            (part, thread)
+        });
         let threads: Vec<_> = threads.collect();
         let mut answers = Vec::with_capacity(all.len());
-        for thread in threads {
-            let part = thread.join();
-            answers.append(&mut part.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        for (part, thread) in threads {
+            let mut part = match thread.map(ScopedJoinHandle::join) {
+                Ok(part) => part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                // The system gives no more of them.
+                Err(_) => some(part),
+            }?;
+            answers.append(&mut part);
         }
         Ok(answers)
     })

@@ -376,6 +376,11 @@ impl QueueFiles {
         self.named.lock().remove(&key);
     }
 
+    pub(super) fn is_open(&self, queue: &Queue, start: i64) -> bool {
+        let key = (queue.number, start);
+        self.handles.lock().open.contains_key(&key)
+    }
+
     fn open_to_read(&self, queue: &Queue, start: i64, wait: Wait) -> io::Result<Arc<File>> {
         match wait {
             Wait::ForDisk => self.open(queue, start, Access::Read),

@@ -51,6 +51,7 @@ struct State {
     next_file: u64,
     boot: u64,
     forgetful: bool,
+    coarse: bool,
 }
 
 /// What a crash leaves of all that is not yet synced.
@@ -83,12 +84,13 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named after the call")]
 pub enum FaultOn {
-    /// Any call that may change the disk: all but `Read`. Sticky, it is a disk that is gone.
+    /// Any call that may change the disk: all but `Read` and `Stamp`. Sticky, it is a disk that is gone.
     AnyChange,
     /// Of a file.
     Create,
     /// Also opening a file that is there, and listing a directory.
     Read,
+    Stamp,
     /// A random number of sectors is written before it fails.
     Write,
     /// What was not synced is kept or lost sector by sector, and a later sync won't save it.
@@ -99,6 +101,12 @@ pub enum FaultOn {
     Remove,
     Rename,
     SyncDir,
+}
+
+impl FaultOn {
+    fn is_change(self) -> bool {
+        !matches!(self, FaultOn::Read | FaultOn::Stamp)
+    }
 }
 
 /// What a failing call reports.
@@ -112,7 +120,7 @@ pub enum FaultError {
 
 impl Fault {
     fn is_on(&self, on: FaultOn, path: &str) -> bool {
-        (self.on == on || self.on == FaultOn::AnyChange && on != FaultOn::Read)
+        (self.on == on || self.on == FaultOn::AnyChange && on.is_change())
             && path.contains(&self.path)
     }
 }
@@ -147,6 +155,7 @@ impl SimDisk {
                 next_file: 0,
                 boot: 1,
                 forgetful: false,
+                coarse: false,
             }),
             held: Mutex::default(),
             released: Condvar::new(),
@@ -177,6 +186,7 @@ impl SimDisk {
                     state.boot + 1
                 },
                 forgetful: state.forgetful,
+                coarse: state.coarse,
             }),
             held: Mutex::default(),
             released: Condvar::new(),
@@ -231,6 +241,11 @@ impl SimDisk {
     /// nothing, at random: as a kernel may do, and some do that shouldn't.
     pub fn forget(&self) {
         self.state.lock().forgetful = true;
+    }
+
+    /// From now on, after a crash too, the times in stamps are whole seconds.
+    pub fn coarsen(&self) {
+        self.state.lock().coarse = true;
     }
 
     /// From now on a directory and all below it is a file system of its own.
@@ -303,11 +318,16 @@ impl SimDisk {
 
     /// A crash does not set it back, though it may do so to what changed: an inode may be written before its content.
     pub(super) fn stamp(&self, path: &Path) -> io::Result<Stamp> {
-        let state = self.state.lock();
-        Ok(match state.names.find(path)? {
+        let mut state = self.state.lock();
+        state.pass(FaultOn::Stamp, path)?;
+        let mut stamp = match state.names.find(path)? {
             Node::File(content) => content.lock().stamp(),
             Node::Dir(dir) => state.names.stamp(dir),
-        })
+        };
+        if state.coarse {
+            stamp.changed *= 1_000_000_000;
+        }
+        Ok(stamp)
     }
 
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
@@ -434,7 +454,7 @@ impl Drop for SimLock {
 impl State {
     /// Counts the call and fails it if a fault says so.
     fn pass(&mut self, on: FaultOn, path: &Path) -> io::Result<()> {
-        if on != FaultOn::Read {
+        if on.is_change() {
             self.changes += 1;
         }
         let path = path.to_string_lossy();

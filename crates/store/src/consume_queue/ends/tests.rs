@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::disk::{CrashKeep, Fault, FaultError, FaultOn, SimDisk};
-use crate::testing::{LOG_FILE_BYTES, Message, append, bodies, config, open, snapshot};
+use crate::testing::{LOG_FILE_BYTES, Message, Snapshot, append, bodies, config, open, snapshot};
 
 /// Queues of several files, of one, of a half message alone, and one that was only asked for.
 fn fill(store: &Store, round: usize) {
@@ -58,6 +58,11 @@ fn assert_same_both_ways(disk: &Arc<SimDisk>) {
     assert_eq!(by_ends, snapshot(&open(&by_files, config())));
 }
 
+/// What consumers know of all queues.
+fn ends_of(snapshot: &Snapshot) -> Vec<(&(String, i32), [i64; 2])> {
+    snapshot.queues.iter().map(|queue| queue.ends()).collect()
+}
+
 fn queue_path(name: &str) -> PathBuf {
     config().queue_dir.join(name)
 }
@@ -90,76 +95,160 @@ fn an_empty_store_notes_nothing() {
     assert!(!files(&disk).exists(&path(&config())));
 }
 
+type Change = (&'static str, fn(&Disk));
+
+/// Writes to it what it has.
+fn rewrite(disk: &Disk, path: PathBuf) {
+    let bytes = disk.read(&path).unwrap();
+    let file = disk.open_existing(&path).unwrap();
+    file.write_all_at(&bytes, 0).unwrap();
+}
+
+/// As `cp -r` does.
+fn copy_queue(disk: &Disk, from: &str, to: &str) {
+    disk.create_dir_all(&queue_path(to)).unwrap();
+    for entry in disk.list(&queue_path(from)).unwrap() {
+        let bytes = disk.read(&queue_path(from).join(&entry.name)).unwrap();
+        let file = disk.open_write(&queue_path(to).join(&entry.name)).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+    }
+}
+
+const CHANGES: &[Change] = &[
+    ("topic removed", |disk| {
+        disk.remove_dir_all(&queue_path("B")).unwrap();
+    }),
+    ("topic added", |disk| {
+        disk.create_dir(&queue_path("F")).unwrap();
+    }),
+    ("topic put back", |disk| copy_queue(disk, "A/1", "F/0")),
+    ("queue removed", |disk| {
+        disk.remove_dir_all(&queue_path("A/1")).unwrap();
+    }),
+    ("queue added", |disk| {
+        disk.create_dir(&queue_path("A/2")).unwrap();
+    }),
+    ("queue put back", |disk| copy_queue(disk, "A/1", "A/2")),
+    ("known queue put back", |disk| {
+        copy_queue(disk, "A/1", "E/0");
+    }),
+    ("first file removed", |disk| {
+        let path = queue_path("A/0").join(file_name(0));
+        disk.remove_file(&path).unwrap();
+    }),
+    ("second file removed", |disk| {
+        let path = queue_path("A/0").join(file_name(400));
+        disk.remove_file(&path).unwrap();
+    }),
+    ("only file removed", |disk| {
+        let path = queue_path("B/1").join(file_name(0));
+        disk.remove_file(&path).unwrap();
+    }),
+    ("file added", |disk| {
+        let path = queue_path("B/1").join(file_name(400));
+        disk.open_write(&path).unwrap();
+    }),
+    ("second file cut short", |disk| {
+        let path = queue_path("A/0").join(file_name(400));
+        disk.open_existing(&path).unwrap().set_len(0).unwrap();
+    }),
+    ("only file cut short", |disk| {
+        let path = queue_path("B/1").join(file_name(0));
+        disk.open_existing(&path).unwrap().set_len(0).unwrap();
+    }),
+    ("only file overwritten", |disk| {
+        rewrite(disk, queue_path("B/1").join(file_name(0)));
+    }),
+    ("queue replaced by a copy", |disk| {
+        copy_queue(disk, "B/1", "B/9");
+        disk.remove_dir_all(&queue_path("B/1")).unwrap();
+        copy_queue(disk, "B/9", "B/1");
+        disk.remove_dir_all(&queue_path("B/9")).unwrap();
+    }),
+    ("log overwritten", |disk| {
+        rewrite(disk, config().commit_log_dir.join(file_name(0)));
+    }),
+    ("log file removed", |disk| {
+        let path = config().commit_log_dir.join(file_name(0));
+        disk.remove_file(&path).unwrap();
+    }),
+    ("log file added", |disk| {
+        let path = config().commit_log_dir.join(file_name(1 << 20));
+        disk.open_write(&path).unwrap();
+    }),
+    ("checkpoint of another time", |disk| {
+        let path = config().checkpoint_path;
+        let file = disk.open_existing(&path).unwrap();
+        file.write_all_at(&1_i64.to_be_bytes(), 0).unwrap();
+    }),
+    ("no checkpoint", |disk| {
+        disk.remove_file(&config().checkpoint_path).unwrap();
+    }),
+    ("killed since", |disk| {
+        disk.replace(&config().abort_path, b"1").unwrap();
+    }),
+];
+
+/// In place and not the last, it has no stamp.
+const OLDER: Change = ("first file cut short", |disk| {
+    let path = queue_path("A/0").join(file_name(0));
+    disk.open_existing(&path).unwrap().set_len(0).unwrap();
+});
+
 #[test]
 fn what_was_changed_by_hand_is_seen() {
-    let rewritten = |disk: &Disk, path: PathBuf| {
-        let bytes = disk.read(&path).unwrap();
-        let file = disk.open_existing(&path).unwrap();
-        file.write_all_at(&bytes, 0).unwrap();
-    };
-    type Meddle<'a> = (&'a str, &'a dyn Fn(&Disk));
-    let log_file = config().commit_log_dir.join(file_name(0));
-    let changes: &[Meddle<'_>] = &[
-        ("topic removed", &|disk| {
-            disk.remove_dir_all(&queue_path("B")).unwrap();
-        }),
-        ("topic added", &|disk| {
-            disk.create_dir(&queue_path("F")).unwrap();
-        }),
-        ("queue removed", &|disk| {
-            disk.remove_dir_all(&queue_path("A/1")).unwrap();
-        }),
-        ("queue added", &|disk| {
-            disk.create_dir(&queue_path("A/2")).unwrap();
-        }),
-        ("first file removed", &|disk| {
-            let path = queue_path("A/0").join(file_name(0));
-            disk.remove_file(&path).unwrap();
-        }),
-        ("only file removed", &|disk| {
-            let path = queue_path("B/1").join(file_name(0));
-            disk.remove_file(&path).unwrap();
-        }),
-        ("file added", &|disk| {
-            let path = queue_path("B/1").join(file_name(400));
-            disk.open_write(&path).unwrap();
-        }),
-        ("last file overwritten", &|disk| {
-            rewritten(disk, queue_path("B/1").join(file_name(0)));
-        }),
-        ("topic replaced by a copy", &|disk| {
-            let path = queue_path("B/1").join(file_name(0));
-            let bytes = disk.read(&path).unwrap();
-            disk.remove_dir_all(&queue_path("B/1")).unwrap();
-            disk.create_dir(&queue_path("B/1")).unwrap();
-            let file = disk.open_write(&path).unwrap();
-            file.write_all_at(&bytes, 0).unwrap();
-        }),
-        ("log overwritten", &|disk| rewritten(disk, log_file.clone())),
-        ("log file removed", &|disk| {
-            disk.remove_file(&log_file).unwrap();
-        }),
-        ("log file added", &|disk| {
-            let path = config().commit_log_dir.join(file_name(1 << 20));
-            disk.open_write(&path).unwrap();
-        }),
-        ("checkpoint of another time", &|disk| {
-            let path = config().checkpoint_path;
-            let file = disk.open_existing(&path).unwrap();
-            file.write_all_at(&1_i64.to_be_bytes(), 0).unwrap();
-        }),
-        ("no checkpoint", &|disk| {
-            disk.remove_file(&config().checkpoint_path).unwrap();
-        }),
-        ("killed since", &|disk| {
-            disk.replace(&config().abort_path, b"1").unwrap();
-        }),
-    ];
-    for (name, change) in changes {
+    for (name, change) in CHANGES {
         let disk = closed(1);
         change(&files(&disk));
         assert!(!believes(&disk, config()), "{name}");
     }
+}
+
+/// A close does not note what it did not leave there itself: that would be believed from then on.
+#[test]
+fn what_was_changed_while_the_store_was_open_is_not_noted() {
+    let mut noted = Vec::new();
+    for (name, change) in CHANGES.iter().chain([&OLDER]) {
+        for goes_on in [false, true] {
+            let disk = SimDisk::new(1);
+            let store = open(&disk, config());
+            fill(&store, 0);
+            fill(&store, 1);
+            store.flush().unwrap();
+            store.queues.write_all_out().unwrap();
+            change(&files(&disk));
+            if goes_on {
+                append(&store, &[Message::new("B", 1, "goes on")], 9999);
+                append(&store, &[Message::new("A", 0, "goes on")], 9999);
+            }
+            let closed = store.close();
+            drop(store);
+            let without = copy(&disk);
+            remove(&config(), &files(&without)).unwrap();
+            let start = |disk: Arc<SimDisk>| {
+                let opened = Store::open(config(), files(&disk));
+                let store = opened.map_err(|error| error.to_string())?.0;
+                Ok::<_, String>(snapshot(&store))
+            };
+            if closed.is_ok() && believes(&disk, config()) {
+                noted.push(*name);
+            }
+            assert_eq!(start(copy(&disk)), start(without), "{name}, {goes_on}");
+        }
+    }
+    // What is left harms nobody, or the close has made it good.
+    noted.dedup();
+    let harmless = [
+        "topic added",
+        "file added",
+        "only file overwritten",
+        "queue replaced by a copy",
+        "log overwritten",
+        "checkpoint of another time",
+        "no checkpoint",
+        "killed since",
+    ];
+    assert_eq!(noted, harmless);
 }
 
 #[test]
@@ -261,9 +350,8 @@ fn after_a_power_cut_queues_are_whole() {
         drop(started);
         for disk in [cut, start.crash(CrashKeep::Random)] {
             let store = open(&disk, config());
-            for (found, expected) in snapshot(&store).queues.iter().zip(&expected.queues) {
-                assert_eq!(found.ends(), expected.ends(), "off after {after}");
-            }
+            let found = snapshot(&store);
+            assert_eq!(ends_of(&found), ends_of(&expected), "off after {after}");
             append(&store, &[Message::new("B", 1, "goes on")], 9999);
             store.close().unwrap();
             drop(store);
@@ -345,4 +433,112 @@ fn a_note_that_cannot_be_written_or_read_is_none() {
         sticky: true,
     });
     assert_eq!(snapshot(&open(&disk, config())), expected);
+}
+
+/// A write within the second of the close would not be told by the stamps.
+#[test]
+fn where_times_are_whole_seconds_nothing_is_noted() {
+    let disk = SimDisk::new(1);
+    disk.coarsen();
+    let store = open(&disk, config());
+    fill(&store, 0);
+    store.close().unwrap();
+    assert!(!files(&disk).exists(&path(&config())));
+}
+
+#[test]
+fn without_stamps_nothing_is_noted_or_believed() {
+    let expected = snapshot(&open(&closed(1), config()));
+    for after in 0.. {
+        let fail = |disk: &SimDisk| {
+            disk.fail(Fault {
+                on: FaultOn::Stamp,
+                path: String::new(),
+                after,
+                error: FaultError::Io,
+                sticky: false,
+            });
+        };
+        let disk = SimDisk::new(1);
+        let store = open(&disk, config());
+        fill(&store, 0);
+        fail(&disk);
+        store.close().unwrap();
+        let is_noted = files(&disk).exists(&path(&config()));
+        let start = closed(1);
+        fail(&start);
+        assert_eq!(snapshot(&open(&start, config())), expected);
+        if is_noted {
+            assert!(after > 10, "stamps are asked for");
+            break;
+        }
+    }
+}
+
+/// Two stores may have their checkpoints in one directory.
+#[test]
+fn each_checkpoint_has_a_note_of_its_own() {
+    let of = |name: &str| {
+        path(&Config {
+            checkpoint_path: name.into(),
+            ..config()
+        })
+    };
+    assert_eq!(of("/d/a.ckpt"), PathBuf::from("/d/a.ckpt-queueends"));
+    assert_ne!(of("/d/a.ckpt"), of("/d/b.ckpt"));
+}
+
+/// What the stamps could not tell: the log goes on behind where it ended.
+#[test]
+fn a_log_that_goes_on_is_read() {
+    let disk = closed(1);
+    let then = files(&disk);
+    let at_close = then.read(&config().checkpoint_path).unwrap();
+    let mut ends = Ends::decode(&then.read(&path(&config())).unwrap()).unwrap();
+    let store = open(&disk, config());
+    append(&store, &[Message::new("B", 1, "behind")], 9999);
+    append(&store, &[Message::new("New", 0, "behind")], 9999);
+    store.close().unwrap();
+    let expected = snapshot(&store);
+    drop(store);
+    let now = Ends::decode(&then.read(&path(&config())).unwrap()).unwrap();
+    ends.log_dir = now.log_dir;
+    ends.log_files = now.log_files;
+    ends.queue_dir = now.queue_dir;
+    let stamps = now
+        .topics
+        .into_iter()
+        .map(|topic| (topic.name.clone(), topic));
+    let mut stamps: std::collections::HashMap<_, _> = stamps.collect();
+    for topic in &mut ends.topics {
+        let now = stamps.remove(&topic.name).unwrap();
+        topic.dir = now.dir;
+        for (then, now) in topic.queues.iter_mut().zip(now.queues) {
+            then.dir = now.dir;
+            if let (Some(then), Some(now)) = (&mut then.files, now.files) {
+                then.last = now.last;
+            }
+        }
+    }
+    then.replace(&config().checkpoint_path, &at_close).unwrap();
+    then.replace(&path(&config()), &ends.encode()).unwrap();
+    let checkpoint = Checkpoint::read(&then, &config().checkpoint_path);
+    let checkpoint = checkpoint.unwrap().unwrap();
+    assert!(Ends::noted(&config(), &then, &checkpoint).is_some());
+    assert!(!believes(&disk, config()), "not enough to go by");
+    let found = snapshot(&open(&disk, config()));
+    assert_eq!(ends_of(&found), ends_of(&expected));
+}
+
+#[test]
+fn many_are_asked_in_order() {
+    let all: Vec<u32> = (0..1001).collect();
+    let tenfold = |number: &u32| Ok(number * 10);
+    let answers = for_each(&all, tenfold).unwrap();
+    assert!(answers.into_iter().eq((0..1001).map(|number| number * 10)));
+    let fails = |number: &u32| match number {
+        777 => Err(io::Error::other("777")),
+        _ => Ok(()),
+    };
+    assert_eq!(for_each(&all, fails).unwrap_err().to_string(), "777");
 }
