@@ -89,12 +89,13 @@ pub struct Space {
 }
 
 /// Which file or directory it is, and when its content, or for a directory a name in it, last changed. The system keeps both:
-/// no tool sets them back.
+/// no tool sets them back. The clock by which it does moves on every few milliseconds; on some file systems (ext3, ext4 with inodes
+/// of 128 bytes, HFS+) once a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Tells it from all others that are on its file system at the time.
     pub number: u64,
-    /// Changes with each change; for real files nanoseconds since 1970.
+    /// Changes with each change, unless one came in the same tick; for real files nanoseconds since 1970.
     pub changed: i64,
 }
 
@@ -176,6 +177,11 @@ impl Disk {
 
     /// By which to tell later whether it has changed. `Unsupported` where the platform can't.
     pub fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        Ok(self.stamp_and_len(path)?.0)
+    }
+
+    /// With it the length of a file, at the price of one.
+    pub fn stamp_and_len(&self, path: &Path) -> io::Result<(Stamp, u64)> {
         on!(self, path, stamp(path))
     }
 

@@ -200,7 +200,7 @@ impl QueueFiles {
             0 => None,
             _ => {
                 let path = dir.join(file_name(last));
-                let (stamp, len) = (disk.stamp(&path)?, disk.len(&path)?);
+                let (stamp, len) = disk.stamp_and_len(&path)?;
                 if len != file_bytes || !self.has_last(queue, last)? {
                     return Err(is_another(&path));
                 }

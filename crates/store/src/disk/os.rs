@@ -123,18 +123,19 @@ pub(super) fn file_system(_: &Path) -> io::Result<u64> {
 }
 
 #[cfg(unix)]
-pub(super) fn stamp(path: &Path) -> io::Result<Stamp> {
+pub(super) fn stamp(path: &Path) -> io::Result<(Stamp, u64)> {
     use std::os::unix::fs::MetadataExt;
     let metadata = fs::metadata(path)?;
     let seconds = metadata.ctime().wrapping_mul(1_000_000_000);
-    Ok(Stamp {
+    let stamp = Stamp {
         number: metadata.ino(),
         changed: seconds.wrapping_add(metadata.ctime_nsec()),
-    })
+    };
+    Ok((stamp, metadata.len()))
 }
 
 #[cfg(not(unix))]
-pub(super) fn stamp(_: &Path) -> io::Result<Stamp> {
+pub(super) fn stamp(_: &Path) -> io::Result<(Stamp, u64)> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -317,17 +317,20 @@ impl SimDisk {
     }
 
     /// A crash does not set it back, though it may do so to what changed: an inode may be written before its content.
-    pub(super) fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+    pub(super) fn stamp(&self, path: &Path) -> io::Result<(Stamp, u64)> {
         let mut state = self.state.lock();
         state.pass(FaultOn::Stamp, path)?;
-        let mut stamp = match state.names.find(path)? {
-            Node::File(content) => content.lock().stamp(),
-            Node::Dir(dir) => state.names.stamp(dir),
+        let (mut stamp, len) = match state.names.find(path)? {
+            Node::File(content) => {
+                let content = content.lock();
+                (content.stamp(), content.len())
+            }
+            Node::Dir(dir) => (state.names.stamp(dir), 0),
         };
         if state.coarse {
             stamp.changed *= 1_000_000_000;
         }
-        Ok(stamp)
+        Ok((stamp, len))
     }
 
     pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
