@@ -162,6 +162,7 @@ pub(super) fn measure(options: &Options) -> Result<()> {
             .system(system)
             .with_context(|| format!("{system:?}"))?;
     }
+    suite.samples.notes.push(machine::stops());
     let machine = machine::describe(root());
     let (gib, samples) = (BYTES / GIB, &suite.samples);
     if options.json {

@@ -1,12 +1,16 @@
 //! The machine that was measured on.
 use std::fs;
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::fs::{Advice, fadvise};
+
+/// A stop that is longer is counted.
+const STOP: Duration = Duration::from_millis(5);
 
 /// Cores, kernel and file system in a line.
 pub(super) fn describe(directory: &Path) -> String {
@@ -58,6 +62,63 @@ pub(super) fn fdatasync_us(directory: &Path) -> Result<f64> {
     fs::remove_file(&path)?;
     micros.sort_by(f64::total_cmp);
     Ok(micros[COUNT / 2])
+}
+
+/// How the machine stands still by itself when all its cores are busy, as one that gets no more than its share of a host does:
+/// a thread for each core that only reads the clock, and when none of them was at it for 5 ms.
+pub(super) fn stops() -> String {
+    const SECONDS: u64 = 5;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (begin, length) = (Instant::now(), Duration::from_secs(SECONDS));
+    let gaps: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores)
+            .map(|_| scope.spawn(|| gaps(begin, length)))
+            .collect();
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect()
+    });
+    let stops = common(&gaps);
+    let longest = stops.iter().max().map_or(0.0, Duration::as_secs_f64) * 1e3;
+    format!(
+        "all cores busy with nothing else for {SECONDS} s, the machine stopped them all at once {} times for over 5 ms, \
+         {longest:.1} ms at most",
+        stops.len()
+    )
+}
+
+/// When, since `begin`, a thread that only reads the clock did not come to it.
+fn gaps(begin: Instant, length: Duration) -> Vec<Range<Duration>> {
+    let mut gaps = Vec::new();
+    let mut last = begin.elapsed();
+    while last < length {
+        let now = begin.elapsed();
+        if now - last > STOP {
+            gaps.push(last..now);
+        }
+        last = now;
+    }
+    gaps
+}
+
+/// What of the gaps of one thread lies in gaps of all others as well.
+fn common(threads: &[Vec<Range<Duration>>]) -> Vec<Duration> {
+    let Some((first, others)) = threads.split_first() else {
+        return Vec::new();
+    };
+    let within = |gap: &Range<Duration>, other: &Vec<Range<Duration>>| {
+        let overlaps = other
+            .iter()
+            .map(|it| gap.start.max(it.start)..gap.end.min(it.end));
+        overlaps.max_by_key(|it| it.end.saturating_sub(it.start))
+    };
+    let common = first.iter().filter_map(|gap| {
+        let mut others = others.iter();
+        others.try_fold(gap.clone(), |gap, other| within(&gap, other))
+    });
+    let lengths = common.map(|gap| gap.end.saturating_sub(gap.start));
+    lengths.filter(|length| *length > STOP).collect()
 }
 
 /// Writes all files out and drops those below a directory from the page cache. What a process has mapped stays there.
@@ -129,6 +190,19 @@ mod tests {
         uncache(dir.path()).unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"content");
         assert!(uncache(&dir.path().join("c")).is_err());
+    }
+
+    #[test]
+    fn the_machine_stands_still_when_all_its_cores_do() {
+        let ms = Duration::from_millis;
+        let gaps = |spans: &[(u64, u64)]| -> Vec<_> {
+            spans.iter().map(|(from, to)| ms(*from)..ms(*to)).collect()
+        };
+        let first = gaps(&[(0, 20), (30, 40), (50, 60), (70, 99)]);
+        let second = gaps(&[(10, 32), (56, 90)]);
+        assert_eq!(common(&[first.clone(), second.clone()]), [ms(10), ms(20)]);
+        assert_eq!(common(&[first, second, gaps(&[(72, 80)])]), [ms(8)]);
+        assert!(common(&[gaps(&[(0, 20)]), gaps(&[])]).is_empty());
     }
 
     #[test]

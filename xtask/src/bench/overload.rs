@@ -71,10 +71,13 @@ pub(super) fn measure(options: &Options) -> Result<()> {
         }
         rows.append(&mut measured);
     }
-    let machine = machine::describe(root());
+    let (machine, stops) = (machine::describe(root()), machine::stops());
     if options.json {
         let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-        println!("{:#}", json!({ "machine": machine, "rows": rows }));
+        println!(
+            "{:#}",
+            json!({ "machine": machine, "stops": stops, "rows": rows })
+        );
         return Ok(());
     }
     println!(
@@ -86,6 +89,7 @@ pub(super) fn measure(options: &Options) -> Result<()> {
     for row in &rows {
         row.said().iter().for_each(|line| println!("- {line}"));
     }
+    println!("- {stops}");
     Ok(())
 }
 
