@@ -162,10 +162,9 @@ impl Ground<'_> {
                 bad: scanned.bad,
             },
             end: scanned.end,
-            last_ms: match (scanned.last_ms, self.ends) {
-                (0, Some(ends)) => ends.last_ms,
-                (0, None) => self.last_ms(&last)?,
-                (scanned_ms, _) => scanned_ms,
+            last_ms: match scanned.last_ms {
+                0 => self.last_ms(&last)?,
+                known_ms => known_ms,
             },
             durable,
             queues_durable,
@@ -232,7 +231,10 @@ impl Ground<'_> {
         Ok(Some(Started {
             start: end,
             last: Vec::new(),
-            scanned: Scanned::new(scan, end),
+            scanned: Scanned {
+                last_ms: ends.last_ms,
+                ..Scanned::new(scan, end)
+            },
         }))
     }
 
@@ -336,7 +338,7 @@ impl Ground<'_> {
         Ok(deeper)
     }
 
-    /// Store time of the last record, where the scan saw none.
+    /// Store time of the last record, where neither the scan nor a note of the last close tells it.
     fn last_ms(&self, last: &[Option<QueueEntry>]) -> io::Result<i64> {
         let entries = last.iter().flatten().filter(|entry| !entry.is_filler());
         let newest = entries.max_by_key(|entry| entry.log_offset);

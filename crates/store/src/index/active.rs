@@ -40,7 +40,7 @@ pub(super) struct Name {
 }
 
 impl Active {
-    /// A new file, durable before anything is put into it. `slots`: a table that is no longer needed.
+    /// A new file, durable before anything is put into it. It takes the spare slot table, if there is one.
     pub(super) fn create(
         disk: &Disk,
         dir: &Path,
