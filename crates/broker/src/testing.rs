@@ -201,6 +201,16 @@ impl Client {
     }
 }
 
+/// All fields of a request, as they came.
+pub(crate) fn fields_of(request: &Request) -> Vec<(String, String)> {
+    let text = |text: Text<'_>| text.to_str().into_owned();
+    let fields = request.header::<Fields<'_>>().unwrap();
+    fields
+        .iter()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}
+
 /// The value of a field of a reply.
 pub(crate) fn field(reply: &Reply, name: &str) -> Option<String> {
     reply

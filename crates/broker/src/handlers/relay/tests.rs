@@ -19,16 +19,13 @@ use remoting::{Body, Request, net};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::clients::Member;
-use crate::testing::{Client, Fixture, Raw, beat, field, send, send_fields};
+use crate::testing::{Client, Fixture, Raw, beat, field, fields_of, send, send_fields};
 
 /// Code, fields and body of a request.
 type Heard = (i32, Vec<(String, String)>, Vec<u8>);
 
 fn note(request: &Request) -> Heard {
-    let fields = request.header::<protocol::command::Fields<'_>>().unwrap();
-    let text = |text: protocol::text::Text<'_>| text.to_str().into_owned();
-    let fields = fields.iter().map(|(name, value)| (text(name), text(value)));
-    (request.code, fields.collect(), request.body().to_vec())
+    (request.code, fields_of(request), request.body().to_vec())
 }
 
 /// A consumer of group G that answers each request with a field, a body and these.

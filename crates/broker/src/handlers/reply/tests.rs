@@ -13,7 +13,7 @@ use protocol::record::Record;
 use remoting::{Body, Request};
 use tokio::sync::mpsc::{Receiver, channel};
 
-use crate::testing::{Client, Fixture, NOW_MS, field};
+use crate::testing::{Client, Fixture, NOW_MS, field, fields_of};
 
 const TOPIC: &str = "DefaultCluster_REPLY_TOPIC";
 
@@ -54,10 +54,7 @@ async fn asker(fixture: &Fixture, id: &str, act: fn(Request)) -> (Client, Receiv
     let (hear, heard) = channel(10);
     let client = Client::acting(fixture, move |request| {
         assert_eq!(request.code, PUSH_REPLY_MESSAGE_TO_CLIENT);
-        let fields = request.header::<protocol::command::Fields<'_>>().unwrap();
-        let text = |text: protocol::text::Text<'_>| text.to_str().into_owned();
-        let fields = fields.iter().map(|(name, value)| (text(name), text(value)));
-        let _ = hear.try_send((fields.collect(), request.body().to_vec()));
+        let _ = hear.try_send((fields_of(&request), request.body().to_vec()));
         act(request);
     })
     .await;
